@@ -1,0 +1,39 @@
+# Two commands on a fresh machine: make demo, make test. Both set up .venv by themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= radfed-demo
+# Build dependencies are pinned as well; torch by its exact version, so that no other build is taken.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check bench clean
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*##/  make \1\t/'
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"radfed needs Python 3.11 or 3.12, got {v[0]}.{v[1]}; set PYTHON=python3.11")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python cannot make virtual environments here; install Debian's python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --progress-bar off -e '.[all,dev]'
+	@touch $@
+
+setup: $(BIN)/.installed ## virtual environment with everything pinned
+
+demo: setup ## three hospitals with phantoms to a release and a report, with no data at all
+	$(BIN)/radfed demo --out $(OUT)
+
+check: setup ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## all checks and the default test suite
+	$(BIN)/pytest
+
+bench: setup ## figures of docs/reference/benchmarks.md; hours, needs RADFED_DATA
+	$(BIN)/python tools/bench/federation_gain.py
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

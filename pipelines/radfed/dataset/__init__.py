@@ -1,0 +1,1 @@
+"""The prepared dataset: sources, checks, quarantine, splits, pseudonyms and layout on disk."""

@@ -1,0 +1,169 @@
+"""Checks that decide whether a case may go on. Each failure has a stable reason code; details name no patient.
+
+A check is a pure function that returns nothing or raises ``DataError`` with the reason.
+"""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radfed.errors import DataError
+from radfed.imaging.volume import Volume
+from radfed.task import Limits, TaskSpec
+
+REASONS: dict[str, str] = {
+    "no_image": "a label without an image",
+    "no_label": "an image without a label, where labels are needed",
+    "unreadable": "the file is not NIfTI, is cut short, or has the wrong number of dimensions",
+    "bad_affine": "the affine is singular, sheared, not finite, or missing: left and right are unknown",
+    "shape_mismatch": "image and label, or two channels, differ in shape",
+    "affine_mismatch": "image and label, or two channels, lie in different places",
+    "channel_mismatch": "channels are missing, or not as many as the task asks for",
+    "non_finite": "the image holds NaN or infinity",
+    "constant_image": "a channel has the same value everywhere",
+    "not_integer": "the label holds fractions",
+    "unknown_label": "the label holds a value that the task does not know",
+    "empty_label": "the label is background only",
+    "implausible_spacing": "the voxel spacing is outside the task's limits",
+    "implausible_size": "the extent is outside the task's limits, or far from every other case",
+    "duplicate": "another case has the same image",
+}
+
+AFFINE_TOLERANCE_MM = 1e-2
+"""How far apart two grids' corners may lie: well above what float32 headers lose, far below any anatomy."""
+
+OUTLIER_FACTOR = 4.0
+OUTLIER_COHORT = 3
+_LABEL_LIKE_VALUES = 32
+
+
+def check_image(image: Volume, task: TaskSpec | None) -> None:
+    """Check a RAS image ``(C, H, W, D)``: channels, finite and varying values, spacing, extent.
+
+    Raises:
+        DataError: ``channel_mismatch``, ``non_finite``, ``constant_image``, ``implausible_spacing`` or
+            ``implausible_size``.
+    """
+    channels = image.array.shape[0]
+    if task is not None and channels != len(task.channels):
+        names = ", ".join(channel.name for channel in task.channels)
+        raise DataError(
+            "channel_mismatch", f"the task asks for {len(task.channels)} channel(s) ({names}), got {channels}"
+        )
+    broken = int(image.array.size - np.isfinite(image.array).sum())
+    if broken:
+        raise DataError("non_finite", f"{broken} of {image.array.size} voxels are NaN or infinite")
+    for index, channel in enumerate(image.array):
+        if channel.min() == channel.max():
+            raise DataError("constant_image", f"channel {index} is {float(channel.flat[0]):g} everywhere")
+    check_geometry(image, task.limits if task is not None else Limits())
+
+
+def check_geometry(volume: Volume, limits: Limits) -> None:
+    """Check spacing and extent of a RAS volume against limits (mm).
+
+    Raises:
+        DataError: ``implausible_spacing`` or ``implausible_size``.
+    """
+    if min(volume.spacing) < limits.min_spacing or max(volume.spacing) > limits.max_spacing:
+        raise DataError(
+            "implausible_spacing",
+            f"spacing {_by(volume.spacing)} mm; allowed: {limits.min_spacing:g} to {limits.max_spacing:g} mm",
+        )
+    got = extent(volume)
+    for side, least, most in zip(got, limits.min_size_mm, limits.max_size_mm, strict=True):
+        if not least <= side <= most:
+            raise DataError(
+                "implausible_size",
+                f"extent {_by(got)} mm; allowed: {_by(limits.min_size_mm)} to {_by(limits.max_size_mm)} mm",
+            )
+
+
+def check_label(label: Volume, image: Volume, allowed: Collection[int] | None) -> None:
+    """Check a RAS label ``(1, H, W, D)`` against its image and the label values that a task allows (None: any).
+
+    Raises:
+        DataError: ``shape_mismatch``, ``affine_mismatch``, ``unknown_label`` or ``empty_label``.
+    """
+    check_same_grid(label, image, "the label", "the image")
+    values = np.unique(label.array)
+    if allowed is not None:
+        unknown = [int(value) for value in values if value != 0 and int(value) not in allowed]
+        if unknown:
+            known = ", ".join(str(value) for value in (0, *sorted(allowed)))
+            shown = ", ".join(str(value) for value in unknown[:10])
+            raise DataError("unknown_label", f"got the label value(s) {shown}; allowed: {known}")
+    if not values.any():
+        raise DataError("empty_label", "the label is 0 everywhere; draw it, or leave the case out")
+
+
+def check_same_grid(one: Volume, other: Volume, name: str, other_name: str) -> None:
+    """Check that two volumes share shape and place.
+
+    Raises:
+        DataError: ``shape_mismatch`` or ``affine_mismatch``.
+    """
+    if one.shape != other.shape:
+        raise DataError("shape_mismatch", f"{name} has {_by(one.shape)} voxels, {other_name} {_by(other.shape)}")
+    apart = grid_distance(one.affine, other.affine, one.shape)
+    if apart > AFFINE_TOLERANCE_MM:
+        raise DataError(
+            "affine_mismatch",
+            f"{name} and {other_name} lie up to {apart:.3g} mm apart (allowed {AFFINE_TOLERANCE_MM:g} mm); "
+            "export both from the same source",
+        )
+
+
+def grid_distance(one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, int, int]) -> float:
+    """Largest distance between the corners of two grids of equal shape (mm)."""
+    corners = np.array(np.meshgrid(*[(0, side - 1) for side in shape], indexing="ij")).reshape(3, -1)
+    homogeneous = np.vstack([corners, np.ones(corners.shape[1])])
+    return float(np.linalg.norm(((one - other) @ homogeneous)[:3], axis=0).max())
+
+
+def check_against_cohort(volume: Volume, cohort: Sequence[tuple[float, float, float]]) -> None:
+    """Refuse a RAS volume that is 4 times larger or smaller than the median of the cohort along every axis.
+
+    A cohort of fewer than 3 extents (mm) says nothing.
+
+    Raises:
+        DataError: ``implausible_size``.
+    """
+    if len(cohort) < OUTLIER_COHORT:
+        return
+    median = np.median(np.array(cohort), axis=0)
+    ratio = np.array(extent(volume)) / median
+    if (ratio > OUTLIER_FACTOR).all() or (ratio < 1 / OUTLIER_FACTOR).all():
+        raise DataError(
+            "implausible_size",
+            f"extent {_by(extent(volume))} mm, where the median of {len(cohort)} good cases is {_by(median)} mm: "
+            "does it belong to another body part?",
+        )
+
+
+def looks_like_label(array: NDArray[np.float32], allowed: Collection[int] | None) -> bool:
+    """Whether voxels are a label map: few whole numbers from 0 on, 0 the most frequent, all of them allowed."""
+    values, counts = np.unique(array, return_counts=True)
+    if len(values) > _LABEL_LIKE_VALUES or values[0] != 0 or counts[0] != counts.max():
+        return False
+    if not np.isfinite(values).all() or (values != np.rint(values)).any():
+        return False
+    return allowed is None or all(value == 0 or int(value) in allowed for value in values)
+
+
+def extent(volume: Volume) -> tuple[float, float, float]:
+    """Length of a volume along each of its axes, voxel edge to voxel edge (mm)."""
+    x, y, z = (side * spacing for side, spacing in zip(volume.shape, volume.spacing, strict=True))
+    return x, y, z
+
+
+def label_volumes(label: Volume) -> dict[int, float]:
+    """Volume of each label value but 0 (mm^3)."""
+    values, counts = np.unique(label.array, return_counts=True)
+    voxel = abs(float(np.linalg.det(label.affine[:3, :3])))
+    return {int(value): round(int(count) * voxel, 3) for value, count in zip(values, counts, strict=True) if value != 0}
+
+
+def _by(values: Sequence[float] | NDArray[np.float64]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)

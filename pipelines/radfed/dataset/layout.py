@@ -1,0 +1,162 @@
+"""The prepared dataset on disk: ``dataset.json``, ``cases.jsonl``, ``quarantine.jsonl``, ``images/``, ``labels/``."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from radfed.dataset.splits import SPLITS, SplitName
+from radfed.errors import DataError, InvalidInputError
+from radfed.imaging.nifti import read_image, read_label
+from radfed.imaging.volume import Volume
+from radfed.settings import Settings, explain
+
+DATALIST, CASES, QUARANTINE = "dataset.json", "cases.jsonl", "quarantine.jsonl"
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Case(Settings):
+    """One line of ``cases.jsonl``: a case under its pseudonym. Axes are RAS, lengths mm."""
+
+    id: Annotated[str, Field(pattern=r"^case-[0-9a-f]{12}$")] = Field(description="Pseudonym of the case")
+    patient: Annotated[str, Field(pattern=r"^pat-[0-9a-f]{12}$")] = Field(description="Pseudonym of the patient")
+    split: SplitName
+    image: Annotated[str, Field(pattern=r"^images/[a-z0-9-]+\.nii\.gz$")] = Field(description="Relative path")
+    label: Annotated[str, Field(pattern=r"^labels/[a-z0-9-]+\.nii\.gz$")] | None = Field(
+        default=None, description="Relative path"
+    )
+    digest: Digest = Field(description="SHA-256 of the image's voxels, shape and affine in RAS")
+    label_digest: Digest | None = Field(default=None, description="The same of the label")
+    channels: Annotated[int, Field(ge=1)] = 1
+    size: tuple[int, int, int] = Field(description="Voxels along R, A, S")
+    spacing: tuple[float, float, float] = Field(description="Voxel spacing along R, A, S (mm)")
+    source_orientation: str = Field(description="Axis codes of the file that was ingested, for example LPS")
+    label_volumes: dict[int, float] = Field(default={}, description="Volume per label value (mm^3)")
+    qc: Literal["passed"] = Field(default="passed", description="A case that did not pass is in quarantine.jsonl")
+
+
+class Quarantined(Settings):
+    """One line of ``quarantine.jsonl``: what was refused and why, free of identifiers and paths."""
+
+    id: str = Field(description="Pseudonym of the case")
+    reason: str = Field(description="Stable reason code, see radfed.dataset.checks.REASONS")
+    detail: str
+
+
+class Datalist(Settings):
+    """``dataset.json``: a MONAI/MSD style datalist."""
+
+    name: str
+    description: str
+    site: str
+    task: str = Field(default="", description="Name of the task, empty if none was given")
+    phantom: bool = Field(default=False, description="True for made-up data")
+    labels: dict[str, str]
+    channels: dict[str, str]
+    training: tuple[dict[str, str], ...]
+    validation: tuple[dict[str, str], ...]
+    test: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset.
+
+    Attributes:
+        root: its folder.
+        site: the site that prepared it.
+        task: name of the task it was checked against, or empty.
+        cases: all cases, ordered by digest.
+        phantom: True for made-up data.
+    """
+
+    root: Path
+    site: str
+    task: str
+    cases: tuple[Case, ...]
+    phantom: bool = False
+
+    @classmethod
+    def read(cls, root: Path) -> Self:
+        """Read a dataset's lists; voxels are read on demand.
+
+        Raises:
+            InvalidInputError: the folder is no prepared dataset, or a line of it is broken.
+        """
+        if not (root / DATALIST).is_file() or not (root / CASES).is_file():
+            raise InvalidInputError(
+                f"{root}: is not a prepared dataset ({DATALIST} and {CASES} are not both there); "
+                "make one with radfed ingest"
+            )
+        datalist = read_datalist(root)
+        cases = []
+        for number, line in enumerate((root / CASES).read_text(encoding="utf-8").splitlines(), start=1):
+            source = f"{CASES} line {number}"
+            try:
+                cases.append(Case.model_validate_json(line))
+            except ValidationError as error:
+                raise InvalidInputError(explain(error, Case, source)) from error
+        cases.sort(key=lambda case: case.digest)
+        return cls(root, datalist.site, datalist.task, tuple(cases), datalist.phantom)
+
+    def split(self, name: SplitName) -> tuple[Case, ...]:
+        """The cases of one split, ordered by digest: no name or secret of the site plays into the order."""
+        if name not in SPLITS:
+            raise InvalidInputError(f"unknown split {name!r}; allowed: {', '.join(SPLITS)}")
+        return tuple(case for case in self.cases if case.split == name)
+
+    def image(self, case: Case) -> Volume:
+        """The image of a case, float32 ``(C, H, W, D)`` in RAS."""
+        return read_image(self.root / case.image)
+
+    def label(self, case: Case) -> Volume:
+        """The label of a case, whole numbers ``(1, H, W, D)`` in RAS.
+
+        Raises:
+            DataError: ``no_label`` if the case has none.
+        """
+        if case.label is None:
+            raise DataError("no_label", f"{case.id} has no label; use a labelled dataset")
+        return read_label(self.root / case.label)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the content and split of every case; names and secrets of the site play no part."""
+        lines = sorted(f"{case.digest} {case.label_digest or '-'} {case.split}" for case in self.cases)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def read_datalist(root: Path) -> Datalist:
+    """Read ``dataset.json``.
+
+    Raises:
+        InvalidInputError: it is no JSON, or a key or value is not allowed.
+    """
+    try:
+        return Datalist.model_validate_json((root / DATALIST).read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise InvalidInputError(explain(error, Datalist, DATALIST)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{DATALIST}: cannot be read as text ({type(error).__name__})") from error
+
+
+def entry(case: Case) -> dict[str, str]:
+    """A case as it stands in the datalist."""
+    return {"image": case.image} if case.label is None else {"image": case.image, "label": case.label}
+
+
+def write_lists(root: Path, datalist: Datalist, cases: tuple[Case, ...], quarantine: tuple[Quarantined, ...]) -> None:
+    """Write the three lists of a dataset that is being staged; ``dataset.json`` comes last."""
+    ordered = sorted(cases, key=lambda case: case.digest)
+    write_jsonl(root / CASES, ordered)
+    write_jsonl(root / QUARANTINE, quarantine)
+    text = json.dumps(datalist.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    (root / DATALIST).write_text(text + "\n", encoding="utf-8")
+
+
+def write_jsonl(path: Path, records: tuple[Settings, ...] | list[Case]) -> None:
+    """Write one JSON object a line."""
+    path.write_text("".join(record.model_dump_json() + "\n" for record in records), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The federation on NVIDIA FLARE: the only folder that imports nvflare."""

@@ -1,0 +1,44 @@
+"""A volume in, a mask on the same grid out: the line that torch and ONNX Runtime share."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from radfed.imaging.volume import Volume
+from radfed.inference.sliding_window import Predictor, slide
+from radfed.preprocessing.grid import Grid
+from radfed.preprocessing.pipeline import prepare
+from radfed.task import TaskSpec
+
+
+def class_scores(volume: Volume, task: TaskSpec, predict: Predictor) -> tuple[NDArray[np.float32], Grid]:
+    """Logits ``(K + 1, H', W', D')`` on the task's grid, and the grid that leads back.
+
+    Raises:
+        DataError: the volume does not fit the task.
+    """
+    image, grid = prepare(volume.array.astype(np.float32, copy=False), volume.affine, task)
+    return slide(image, predict, task.roi_size, task.overlap), grid
+
+
+def segment(volume: Volume, task: TaskSpec, predict: Predictor) -> NDArray[np.uint8]:
+    """Mask ``(H, W, D)`` of the task's label values on the volume's own grid.
+
+    Raises:
+        DataError: the volume does not fit the task.
+    """
+    scores, grid = class_scores(volume, task, predict)
+    classes = grid.scores_to_source(scores).argmax(axis=0)
+    mask = np.array((0, *task.label_values), dtype=np.uint8)[classes]
+    if task.postprocessing.keep_largest_component:
+        mask = _keep_largest(mask)
+    return mask
+
+
+def _keep_largest(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    kept = np.zeros_like(mask)
+    for value in np.unique(mask[mask > 0]):
+        parts, count = ndimage.label(mask == value)
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+        kept[parts == 1 + int(sizes.argmax())] = value
+    return kept

@@ -1,0 +1,1 @@
+"""One preprocessing for training, federated evaluation and inference; NumPy and SciPy only."""

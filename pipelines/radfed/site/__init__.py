@@ -1,0 +1,1 @@
+"""A site: its settings and its secret."""

@@ -1,0 +1,133 @@
+"""A site's own folder: ``site.yaml``, what it has decided, and ``secret.key``, which keys its pseudonyms."""
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from radfed.dataset.splits import SplitSettings
+from radfed.errors import GateError, InvalidInputError
+from radfed.settings import Settings
+
+SITE_FILE, SECRET_FILE, PSEUDONYMS_FILE = "site.yaml", "secret.key", "pseudonyms.csv"
+SECRET_BYTES = 32
+
+SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+
+
+class SiteSettings(Settings):
+    """What a site has decided. Lives in ``site.yaml``; paths are relative to it."""
+
+    name: SiteName = Field(description="Name of the site in the federation, for example site-a")
+    dataset: Path | None = Field(default=None, description="Folder of the prepared dataset that jobs may train on")
+    max_refused: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.2, description="Largest share of cases that may fail their checks when data are ingested"
+    )
+    split: SplitSettings = Field(default=SplitSettings(), description="Shares of patients kept from training")
+    threads: Annotated[int, Field(ge=1)] | None = Field(default=None, description="CPU threads of a job; all if empty")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where jobs run")
+
+
+def init_site(folder: Path, name: str) -> SiteSettings:
+    """Make a site's folder: ``site.yaml`` and a random ``secret.key`` that only its owner may read (mode 0600).
+
+    Raises:
+        InvalidInputError: the name is not allowed, or one of the files is already there.
+    """
+    settings = SiteSettings.check({"name": name}, source="site name")
+    there = [file for file in (SITE_FILE, SECRET_FILE) if (folder / file).exists()]
+    if there:
+        raise InvalidInputError(
+            f"{folder}: already holds {' and '.join(there)}; a new secret would change every pseudonym. "
+            "Use this site as it is, or give another folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # site.yaml comes last: a site that has one also has its secret.
+    _create(folder / SECRET_FILE, secrets.token_bytes(SECRET_BYTES), mode=0o600)
+    _create(folder / SITE_FILE, settings.to_yaml().encode(), mode=0o644)
+    return settings
+
+
+def read_site(path: Path) -> SiteSettings:
+    """Read ``site.yaml``, given as the file or its folder; ``dataset`` comes back as an absolute path.
+
+    Raises:
+        InvalidInputError: the file is missing, or a key or value is not allowed.
+    """
+    file = path / SITE_FILE if path.is_dir() else path
+    settings = SiteSettings.read(file)
+    if settings.dataset is None:
+        return settings
+    return settings.model_copy(update={"dataset": (file.absolute().parent / settings.dataset).resolve()})
+
+
+def read_secret(folder: Path) -> bytes:
+    """Read the secret of a site's folder.
+
+    Raises:
+        GateError: others may read the file.
+        InvalidInputError: it is missing or too short.
+    """
+    path = folder / SECRET_FILE
+    try:
+        mode = path.stat().st_mode & 0o777
+        if os.name == "posix" and mode & 0o077:
+            raise GateError(
+                f"{path}: others may read the secret that keys the pseudonyms (mode {mode:04o}); run: chmod 600 {path}"
+            )
+        secret = path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path}: cannot be read ({type(error).__name__}); make a site with radfed site init DIR"
+        ) from error
+    if len(secret) < SECRET_BYTES:
+        raise InvalidInputError(f"{path}: must hold at least {SECRET_BYTES} random bytes, got {len(secret)}")
+    return secret
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file with its mode set from the start; an existing one is never touched."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+
+
+def open_site(path: Path | None, beside: Path, name: str | None) -> tuple[Path, SiteSettings]:
+    """The site's folder and settings: those of ``path``, else of ``<beside>.site/``, which is made if it is new.
+
+    Args:
+        path: ``site.yaml`` or its folder, or None.
+        beside: the dataset that the site is for.
+        name: name of a site that is made; default is the dataset's name.
+    """
+    if path is not None:
+        return (path if path.is_dir() else path.absolute().parent), read_site(path)
+    folder = beside.absolute().with_name(f"{beside.absolute().name}.site")
+    if (folder / SITE_FILE).exists():
+        return folder, read_site(folder)
+    return folder, init_site(folder, name or _as_name(beside.absolute().name))
+
+
+def local_source(source: str) -> Path:
+    """A source as a folder on this machine.
+
+    Raises:
+        InvalidInputError: the source is an address, or no folder.
+    """
+    if "://" in source:
+        scheme = source.split("://", 1)[0]
+        raise InvalidInputError(
+            f"{scheme}://: this version reads folders of NIfTI files only; export the images to a folder first"
+        )
+    path = Path(source)
+    if not path.is_dir():
+        raise InvalidInputError(f"{path}: is not a folder; give the folder that holds the images")
+    return path
+
+
+def _as_name(text: str) -> str:
+    """Text as a site name: other characters become '-'."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._")[:64] or "site"
