@@ -100,3 +100,26 @@ class Job(Settings):
         if seed is not None:
             content["job"]["training"]["seed"] = seed
         return type(self).check(content, "command line")
+
+
+def shipped_jobs() -> dict[str, Path]:
+    """The jobs that come with radfed, by name: in the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "jobs", here.parents[1] / "jobs"):
+        if folder.is_dir():
+            return {path.parent.name: path.parent for path in sorted(folder.glob("*/job.yaml"))}
+    return {}
+
+
+def find_job(name: str) -> Job:
+    """A job by the folder that holds it, or by the name of a shipped one.
+
+    Raises:
+        InvalidInputError: there is no such job, or its files say something that is not allowed.
+    """
+    shipped = shipped_jobs()
+    if Path(name).is_dir():
+        return Job.read_folder(Path(name))
+    if name not in shipped:
+        raise InvalidInputError(f"job {name!r}: is no folder and no shipped job; there are: {', '.join(shipped)}")
+    return Job.read_folder(shipped[name])

@@ -272,6 +272,12 @@ class TaskSpec(Settings):
             raise ValueError(
                 f"roi_size must be a multiple of the network's total stride {stride} on every axis, got {self.roi_size}"
             )
+        if math.prod(self.roi_size) == stride**3:
+            # Instance normalisation has nothing to normalise over a single voxel.
+            raise ValueError(
+                f"roi_size must be larger than the network's total stride {stride} on at least one axis, "
+                f"got {self.roi_size}"
+            )
         return self
 
     @property

@@ -1,5 +1,6 @@
 """What all commands share: messages on stderr, one JSON object on stdout, errors as exit codes."""
 
+import errno
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ def fail(message: str, code: int, reason: str, as_json: bool) -> typer.Exit:
 
 
 def run_guarded(action: Callable[[], T], as_json: bool) -> T:
-    """Run an action; what radfed raises on purpose ends as a message and an exit code, a bug as a traceback.
+    """Run an action; what radfed or the disk raises ends as a message and an exit code, a bug as a traceback.
 
     Raises:
         typer.Exit: with the error's exit code, or 130 if the user interrupted.
@@ -40,6 +41,11 @@ def run_guarded(action: Callable[[], T], as_json: bool) -> T:
         return action()
     except RadfedError as error:
         raise fail(str(error), error.exit_code, error.reason, as_json) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of stdout has gone; Typer knows what to do
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        raise fail(f"{error.strerror or type(error).__name__}{where}", 1, "os_error", as_json) from error
     except KeyboardInterrupt as error:
         raise fail("interrupted", INTERRUPTED, "interrupted", as_json) from error
 

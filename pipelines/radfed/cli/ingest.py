@@ -48,7 +48,8 @@ def ingest(
     from radfed.dataset.ingest import IngestSettings
     from radfed.dataset.ingest import ingest as run
     from radfed.dataset.patients import read_patients
-    from radfed.site.config import PSEUDONYMS_FILE, SiteSettings, local_source, open_site, read_secret
+    from radfed.dataset.sources import local_source
+    from radfed.site.config import PSEUDONYMS_FILE, SiteSettings, open_site, read_secret
     from radfed.task import TaskSpec
 
     folder = local_source(source)

@@ -61,16 +61,12 @@ def check_image(image: Volume, task: TaskSpec | None) -> None:
 
 
 def check_geometry(volume: Volume, limits: Limits) -> None:
-    """Check spacing and extent of a RAS volume against limits (mm).
+    """Check extent and spacing of a RAS volume against limits (mm).
 
     Raises:
         DataError: ``implausible_spacing`` or ``implausible_size``.
     """
-    if min(volume.spacing) < limits.min_spacing or max(volume.spacing) > limits.max_spacing:
-        raise DataError(
-            "implausible_spacing",
-            f"spacing {_by(volume.spacing)} mm; allowed: {limits.min_spacing:g} to {limits.max_spacing:g} mm",
-        )
+    # Extent first: where both are wrong, it says more plainly that this is another body part.
     got = extent(volume)
     for side, least, most in zip(got, limits.min_size_mm, limits.max_size_mm, strict=True):
         if not least <= side <= most:
@@ -78,6 +74,11 @@ def check_geometry(volume: Volume, limits: Limits) -> None:
                 "implausible_size",
                 f"extent {_by(got)} mm; allowed: {_by(limits.min_size_mm)} to {_by(limits.max_size_mm)} mm",
             )
+    if min(volume.spacing) < limits.min_spacing or max(volume.spacing) > limits.max_spacing:
+        raise DataError(
+            "implausible_spacing",
+            f"spacing {_by(volume.spacing)} mm; allowed: {limits.min_spacing:g} to {limits.max_spacing:g} mm",
+        )
 
 
 def check_label(label: Volume, image: Volume, allowed: Collection[int] | None) -> None:

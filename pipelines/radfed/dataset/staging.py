@@ -13,8 +13,12 @@ from radfed.errors import InvalidInputError
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
     """Give an empty folder beside ``out``, with ``images/`` and ``labels/``; whatever is left of it goes at the end."""
-    staged = out.with_name(f".{out.name}.staging-{os.getpid()}")
+    # Fixed names, so that what a killed run left is mended by the next: its staging goes, the older dataset comes back.
+    staged, older = out.with_name(f".{out.name}.staging"), _older(out)
     shutil.rmtree(staged, ignore_errors=True)
+    if older.exists() and not out.exists():
+        os.replace(older, out)
+    shutil.rmtree(older, ignore_errors=True)
     for part in ("images", "labels"):
         (staged / part).mkdir(parents=True)
     try:
@@ -25,7 +29,7 @@ def staging(out: Path) -> Iterator[Path]:
 
 def replace(staged: Path, out: Path) -> None:
     """Put the staged dataset in place of ``out``; an older one comes back if that fails."""
-    older = out.with_name(f".{out.name}.older-{os.getpid()}")
+    older = _older(out)
     if out.exists():
         os.replace(out, older)
     try:
@@ -35,6 +39,10 @@ def replace(staged: Path, out: Path) -> None:
             os.replace(older, out)
         raise
     shutil.rmtree(older, ignore_errors=True)
+
+
+def _older(out: Path) -> Path:
+    return out.with_name(f".{out.name}.older")
 
 
 def check_places(source: Path, out: Path, pseudonyms: Path) -> None:

@@ -111,23 +111,6 @@ def open_site(path: Path | None, beside: Path, name: str | None) -> tuple[Path, 
     return folder, init_site(folder, name or _as_name(beside.absolute().name))
 
 
-def local_source(source: str) -> Path:
-    """A source as a folder on this machine.
-
-    Raises:
-        InvalidInputError: the source is an address, or no folder.
-    """
-    if "://" in source:
-        scheme = source.split("://", 1)[0]
-        raise InvalidInputError(
-            f"{scheme}://: this version reads folders of NIfTI files only; export the images to a folder first"
-        )
-    path = Path(source)
-    if not path.is_dir():
-        raise InvalidInputError(f"{path}: is not a folder; give the folder that holds the images")
-    return path
-
-
 def _as_name(text: str) -> str:
     """Text as a site name: other characters become '-'."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._")[:64] or "site"

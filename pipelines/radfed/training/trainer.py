@@ -19,6 +19,7 @@ from radfed.training.augment import build_augmentation
 from radfed.training.device import be_deterministic
 from radfed.training.losses import build_loss
 from radfed.training.networks import build_network
+from radfed.training.predictor import TorchPredictor
 from radfed.training.samples import Sample
 from radfed.weights import Weights
 
@@ -67,6 +68,7 @@ class SegmentationTrainer:
             # Measured here: 7 to 14 % faster steps on two cores.
             network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload] # missing in torch's stubs
         self.network = network
+        self._predict = TorchPredictor(network)
         self.loss = build_loss(task)
         self.optimiser = torch.optim.AdamW(
             network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -154,15 +156,8 @@ class SegmentationTrainer:
         return Validated(float(np.mean(scores)), len(scores), time.monotonic() - started)
 
     def _score(self, sample: Sample) -> float:
-        classes = slide(sample.image, self.predict, self.task.roi_size, self.task.overlap).argmax(axis=0)
+        classes = slide(sample.image, self._predict, self.task.roi_size, self.task.overlap).argmax(axis=0)
         return float(np.mean([dice(classes == k, sample.label == k) for k in range(1, len(self.task.labels) + 1)]))
-
-    @torch.inference_mode()
-    def predict(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits ``(B, K + 1, *roi)`` of windows ``(B, C, *roi)``, in full precision."""
-        self.network.eval()
-        logits: NDArray[np.float32] = self.network(torch.from_numpy(windows).to(self.device)).cpu().numpy()
-        return logits
 
     def _learning_rate(self, step: int) -> float:
         warm = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))

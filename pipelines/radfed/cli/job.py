@@ -1,0 +1,126 @@
+"""``radfed job``: list, show, export and simulate federated trainings."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from radfed.cli.console import emit, log
+
+if TYPE_CHECKING:
+    from radfed.job import Job
+
+app = typer.Typer(no_args_is_help=True, help="Federated trainings: list, show, export, simulate.")
+
+JobName = Annotated[str, typer.Argument(help="A job's folder, or the name of a shipped job.", metavar="JOB")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+@app.command("list")
+def list_jobs(as_json: JsonFlag = False) -> None:
+    """List the jobs that come with radfed."""
+    from radfed.job import Job, shipped_jobs
+
+    jobs = {name: Job.read_folder(folder) for name, folder in shipped_jobs().items()}
+    table = Table("job", "network", "rounds", "steps a round", "what it finds")
+    for name, job in jobs.items():
+        federation = job.job.federation
+        labels = ", ".join(label.name for label in job.task.labels)
+        table.add_row(name, job.task.network.name, str(federation.rounds), str(federation.local_steps), labels)
+    log.print(table)
+    emit({"jobs": {name: job.model_dump(mode="json") for name, job in jobs.items()}}, as_json)
+
+
+@app.command()
+def show(job: JobName, as_json: JsonFlag = False) -> None:
+    """Show a job with all defaults filled in: the task contract and how the sites train."""
+    from radfed.job import find_job
+
+    found = find_job(job)
+    if as_json:
+        emit(found.model_dump(mode="json"), as_json)
+    else:
+        typer.echo(found.to_yaml())
+
+
+@app.command()
+def export(
+    job: JobName,
+    out: Annotated[Path, typer.Option(help="Folder for the FLARE job; it is made as OUT/<job name>.")],
+    rounds: Annotated[int | None, typer.Option(min=1, help="Instead of the job's own number.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the job's own seed.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a FLARE job that carries settings only, for FLARE's admin console (submit_job)."""
+    from radfed.federation.recipe import ALLOWED_CLASSES, export_job
+    from radfed.job import find_job
+
+    folder = export_job(find_job(job).with_changes(rounds=rounds, seed=seed), out)
+    log.print(f"exported to {folder}; sites must allow the classes {', '.join(ALLOWED_CLASSES)}")
+    emit({"job": str(folder), "classes": list(ALLOWED_CLASSES)}, as_json)
+
+
+@app.command()
+def simulate(
+    job: JobName,
+    dataset: Annotated[
+        list[str], typer.Option(help="SITE=DIR: a site's name and its prepared dataset. Give one for each site.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder: settings, ledger, models, logs.")],
+    rounds: Annotated[int | None, typer.Option(min=1, help="Instead of the job's own number.")] = None,
+    local_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each site in a round.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the job's own seed.")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also train each site alone and all data pooled, with as many steps.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a federation on this machine, each site in a process of its own, on FLARE's simulator."""
+    from radfed.cli.live import federation_view, say
+    from radfed.federation.simulate import simulate as run_simulation
+    from radfed.job import find_job
+
+    chosen = find_job(job).with_changes(rounds=rounds, local_steps=local_steps, seed=seed)
+    datasets = _datasets(dataset)
+    with federation_view(chosen.job.federation.rounds, plain=as_json) as view:
+        final = run_simulation(chosen, datasets, out, lambda line: say(view, line, plain=as_json))
+    log.print(f"{final.outcome}: best round {final.best_round}, model and ledger in {out}")
+    comparison = {}
+    if baselines:
+        comparison = _train_baselines(chosen, datasets, out)
+    emit({**final.model_dump(mode="json"), "run": str(out), "baselines": comparison}, as_json)
+
+
+def _train_baselines(job: "Job", datasets: dict[str, Path], out: Path) -> dict[str, float]:
+    from radfed.validation.summary import summarise
+    from radfed.workflow.simulation import run_baselines
+
+    log.print("training the baselines")
+    scores = {}
+    for name, evaluation in run_baselines(job, datasets, out, lambda done: log.print(f"  {done.model}")).items():
+        dice = summarise(evaluation).pooled.mean.dice
+        scores[name] = dice.mean if dice else float("nan")
+        log.print(f"  {name}: mean test Dice {scores[name]:.3f}")
+    return scores
+
+
+def _datasets(pairs: list[str]) -> dict[str, Path]:
+    """Site names and folders from ``SITE=DIR``.
+
+    Raises:
+        InvalidInputError: a pair is malformed, a site is given twice, or a folder holds no dataset.
+    """
+    from radfed.errors import InvalidInputError
+
+    datasets: dict[str, Path] = {}
+    for pair in pairs:
+        site, equals, folder = pair.partition("=")
+        if not equals or not site or not folder:
+            raise InvalidInputError(f"--dataset: expected SITE=DIR, got {pair!r}")
+        if site in datasets:
+            raise InvalidInputError(f"--dataset: site {site!r} is given twice")
+        if not (Path(folder) / "dataset.json").is_file():
+            raise InvalidInputError(f"--dataset {pair}: holds no dataset.json; make it with radfed ingest")
+        datasets[site] = Path(folder)
+    return datasets

@@ -1,0 +1,120 @@
+"""Run a model over datasets and score each case on the scanner's own grid."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radfed.dataset.layout import Case, Dataset
+from radfed.errors import DataError, InvalidInputError
+from radfed.imaging.volume import Volume
+from radfed.inference.segment import segment
+from radfed.inference.sliding_window import Predictor
+from radfed.metrics.score import score
+from radfed.task import TaskSpec
+from radfed.validation.results import CaseResult, Evaluation, LabelResult, Split
+
+Progress = Callable[[int, int], None]
+"""Told how many cases are done, and of how many."""
+
+
+def evaluate(
+    predict: Predictor,
+    task: TaskSpec,
+    datasets: Sequence[Dataset],
+    split: Split = "test",
+    on_progress: Progress | None = None,
+    model: str = "federated",
+) -> Evaluation:
+    """Segment every case of a split and compare it with its reference.
+
+    Args:
+        predict: logits ``(B, K + 1, *roi)`` for windows ``(B, C, *roi)``.
+        task: the contract.
+        datasets: one or more prepared datasets.
+        split: which cases; ``all`` for a site that took no part in training.
+        on_progress: called after each case.
+        model: name under which the scores are reported.
+
+    Raises:
+        InvalidInputError: there are no cases in the split, two datasets are of one site, or of another task.
+        DataError: a case has no reference, or one on another grid.
+    """
+    _check_datasets(datasets, task)
+    chosen = [(dataset, case) for dataset in datasets for case in cases_of(dataset, split)]
+    if not chosen:
+        held = ", ".join(f"{dataset.site}: {len(dataset.cases)} case(s)" for dataset in datasets) or "no dataset"
+        raise InvalidInputError(f"no case in the split {split!r} ({held}); choose another split, or all")
+    results = []
+    for done, (dataset, case) in enumerate(chosen, start=1):
+        results.append(_evaluate_case(predict, task, dataset, case))
+        if on_progress is not None:
+            on_progress(done, len(chosen))
+    return Evaluation(model=model, task=task.name, task_digest=task.digest, split=split, cases=tuple(results))
+
+
+def cases_of(dataset: Dataset, split: Split) -> tuple[Case, ...]:
+    """The cases of a split, ordered by digest; ``all`` takes every split."""
+    return dataset.cases if split == "all" else dataset.split(split)
+
+
+def read_pair(dataset: Dataset, case: Case) -> tuple[Volume, NDArray[np.integer]]:
+    """The image of a case and its reference label map ``(H, W, D)`` on the same grid.
+
+    Raises:
+        DataError: the case has no reference, or one on another grid.
+    """
+    image = dataset.image(case)
+    reference = dataset.label(case).array[0]
+    if reference.shape != image.shape:
+        raise DataError(
+            "shape_mismatch",
+            f"{dataset.site} {case.id}: the label's shape must be the image's {image.shape}, got {reference.shape}; "
+            "ingest the dataset again",
+        )
+    return image, reference
+
+
+def _evaluate_case(predict: Predictor, task: TaskSpec, dataset: Dataset, case: Case) -> CaseResult:
+    image, reference = read_pair(dataset, case)
+    start = time.perf_counter()
+    mask = segment(image, task, predict)
+    seconds = time.perf_counter() - start
+    voxel_ml = abs(float(np.linalg.det(image.affine[:3, :3]))) / 1000.0
+    labels = []
+    for label in task.labels:
+        marked, wanted = mask == label.value, reference == label.value
+        found = score(marked, wanted, image.spacing, task.nsd_tolerance)
+        labels.append(
+            LabelResult(
+                label=label.name,
+                outcome=found.outcome,
+                dice=found.dice,
+                hd95=found.hd95,
+                nsd=found.nsd,
+                reference_ml=int(wanted.sum()) * voxel_ml,
+                prediction_ml=int(marked.sum()) * voxel_ml,
+            )
+        )
+    return CaseResult(
+        site=dataset.site,
+        patient=case.patient,
+        case=case.id,
+        digest=case.digest,
+        labels=tuple(labels),
+        seconds=seconds,
+    )
+
+
+def _check_datasets(datasets: Sequence[Dataset], task: TaskSpec) -> None:
+    sites = [dataset.site for dataset in datasets]
+    twice = sorted({site for site in sites if sites.count(site) > 1})
+    if twice:
+        raise InvalidInputError(f"each site's dataset must be given once, got twice: {', '.join(twice)}")
+    for dataset in datasets:
+        if dataset.task and dataset.task != task.name:
+            raise InvalidInputError(
+                f"{dataset.site}: the dataset was prepared for the task {dataset.task!r}, the model is for "
+                f"{task.name!r}; ingest it with the model's task.yaml"
+            )

@@ -1,0 +1,218 @@
+"""The report's plots: Dice by site, volumes, learning curves, models side by side, where time went."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from radfed.validation.comparison import ComparisonRow
+from radfed.validation.drawing import FAINT, INK, Picture, canvas, colour_of, legend_right, styled, to_picture
+from radfed.validation.history import Curve, History
+from radfed.validation.results import Evaluation
+from radfed.validation.summary import Statistic, Summary, label_value
+from radfed.validation.volumes import agreement, volume_pairs
+
+
+def dice_by_case(evaluation: Evaluation) -> Picture:
+    """Every case's Dice as a dot, with a box of quartiles, per site and label. For reports that stay at the site."""
+    labels = tuple(dict.fromkeys(result.label for case in evaluation.cases for result in case.labels))
+    colours, sites = colour_of(labels), evaluation.sites
+    rows = [(site, label) for site in reversed(sites) for label in reversed(labels)]
+    with styled():
+        figure = canvas(7.4, 0.9 + 0.34 * len(rows))
+        axes = figure.add_subplot()
+        spread = np.random.default_rng(0)
+        for height, (site, label) in enumerate(rows):
+            scored = [label_value(r, "dice") for case in evaluation.at(site) for r in case.labels if r.label == label]
+            values = [value for value in scored if value is not None]
+            if not values:
+                continue
+            quartiles = {"facecolor": "white", "edgecolor": colours[label]}
+            line = {"color": colours[label]}
+            axes.boxplot(
+                [values], positions=[height], widths=0.6, orientation="horizontal", showfliers=False,
+                patch_artist=True, boxprops=quartiles, whiskerprops=line, capprops=line, medianprops={"color": INK},
+            )  # fmt: skip
+            axes.scatter(
+                values, height + spread.uniform(-0.18, 0.18, len(values)), s=13, color=colours[label], alpha=0.75,
+                linewidths=0, zorder=3,
+            )  # fmt: skip
+        axes.set_yticks(range(len(rows)), [f"{site}  {label}" for site, label in rows])
+        axes.set_xlabel("Dice (1 is identical, 0 is no overlap)")
+        axes.set_xlim(min(0.5, axes.get_xlim()[0]), 1.0)
+        axes.grid(axis="x")
+        caption = "Each dot is one case; the box holds the middle half, the dark line is the median."
+        return to_picture(figure, f"Dice of every test case at {', '.join(sites)}, by structure.", caption)
+
+
+def dice_by_site(summary: Summary) -> Picture:
+    """Mean Dice with its interval, per site and label: nothing of a single case."""
+    names = [*summary.sites, "all sites"] if len(summary.sites) > 1 else list(summary.sites)
+    groups = {**summary.sites, "all sites": summary.pooled}
+    labels = tuple(summary.pooled.labels)
+    colours = colour_of(labels)
+    with styled():
+        figure = canvas(7.4, 0.9 + 0.42 * len(names))
+        axes = figure.add_subplot()
+        lowest = 0.5
+        for index, label in enumerate(labels):
+            shift = (index - (len(labels) - 1) / 2) * min(0.22, 0.7 / len(labels))
+            for height, name in enumerate(reversed(names)):
+                scores = groups[name].labels.get(label)
+                found = scores.dice if scores else None
+                if found is None:
+                    continue
+                low, high = _bounds(found)
+                lowest = min(lowest, low)
+                axes.plot([low, high], [height - shift] * 2, color=colours[label], linewidth=2, alpha=0.6)
+                axes.plot(found.mean, height - shift, "o", color=colours[label], markersize=5.5)
+            axes.plot([], [], "o-", color=colours[label], label=label)
+        axes.set_yticks(range(len(names)), list(reversed(names)))
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.set_xlim(lowest - 0.02, 1.0)
+        axes.set_xlabel("Mean Dice with 95% interval (1 is identical, 0 is no overlap)")
+        axes.grid(axis="x")
+        legend_right(axes)
+        return to_picture(figure, f"Mean Dice with intervals at {', '.join(names)}, by structure.")
+
+
+def bland_altman(evaluation: Evaluation, label: str) -> Picture | None:
+    """Difference of volumes against their mean (Bland and Altman 1986); None where no case has a volume."""
+    sites, reference, prediction = volume_pairs(evaluation, label)
+    found = agreement(evaluation, label)
+    if found is None:
+        return None
+    colours = colour_of(evaluation.sites)
+    middle = (np.array(reference) + np.array(prediction)) / 2
+    difference = np.array(prediction) - np.array(reference)
+    with styled():
+        figure = canvas(4.4, 3.1)
+        axes = figure.add_subplot()
+        for site in evaluation.sites:
+            chosen = [index for index, name in enumerate(sites) if name == site]
+            axes.scatter(middle[chosen], difference[chosen], s=16, color=colours[site], linewidths=0, label=site)
+        axes.axhline(0, color=FAINT, linewidth=1)
+        axes.axhline(found.bias_ml, color=INK, linewidth=1.2)
+        for limit in (found.low_ml, found.high_ml):
+            if limit is not None:
+                axes.axhline(limit, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set_title(label)
+        axes.set_xlabel("Mean of both volumes (ml)")
+        axes.set_ylabel("Model minus reference (ml)")
+        axes.grid()
+        if len(evaluation.sites) > 1:
+            figure.legend(loc="outside lower center", ncols=min(4, len(evaluation.sites)), handletextpad=0.1)
+        alt = f"Volume of {label}: difference of model and reference against their mean, {found.cases} cases."
+        return to_picture(figure, alt, "Solid line: mean difference. Dashed: 95% limits of agreement.")
+
+
+def learning_curves(history: History) -> Picture | None:
+    """Validation Dice of each round's global model, and training loss, by site; None where nothing was measured."""
+    has_metric = bool(history.metric) or any(site.metric for site in history.sites)
+    has_loss = any(site.loss for site in history.sites)
+    if not has_metric and not has_loss:
+        return None
+    colours = colour_of(tuple(site.site for site in history.sites))
+    with styled():
+        figure = canvas(7.4, 2.9)
+        panels = figure.subplots(1, 2) if has_metric and has_loss else [figure.add_subplot()]
+        for site in history.sites:
+            if has_metric:
+                _line(panels[0], site.metric, colours[site.site], site.site)
+            if has_loss:
+                _line(panels[-1], site.loss, colours[site.site], site.site if not has_metric else "")
+        if has_metric:
+            panels[0].set_title("Validation Dice of the global model")
+            panels[0].set_ylim(0, 1)
+            if history.metric:
+                panels[0].plot(*zip(*history.metric, strict=True), color=INK, linewidth=2.2, label="all sites")
+            if history.best_round is not None:
+                panels[0].axvline(history.best_round, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+        if has_loss:
+            panels[-1].set_title("Training loss at the site")
+        for axes in panels:
+            axes.set_xlabel("Round")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid()
+        figure.legend(loc="outside lower center", ncols=5)
+        alt = f"Learning curves over {history.rounds} rounds at {', '.join(site.site for site in history.sites)}."
+        best = (
+            ""
+            if history.best_round is None
+            else f" The dotted line marks the released model, round {history.best_round}."
+        )
+        return to_picture(
+            figure, alt, f"Each round ends in one global model, scored on each site's validation cases.{best}"
+        )
+
+
+def models_side_by_side(rows: Sequence[ComparisonRow]) -> Picture | None:
+    """Mean Dice of each model on each site's cases, with intervals; None where there is nothing to compare."""
+    dice = [row for row in rows if row.metric == "dice"]
+    models = tuple(dict.fromkeys(row.model for row in dice))
+    if len(models) < 2:
+        return None
+    places = sorted({row.site for row in dice if row.site is not None})
+    columns: list[str | None] = [*places, None] if len(places) > 1 else list(places) or [None]
+    colours = colour_of(models)
+    width = 0.8 / len(models)
+    with styled():
+        figure = canvas(7.4, 3.1)
+        axes = figure.add_subplot()
+        for index, model in enumerate(models):
+            for column, place in enumerate(columns):
+                found = next((row.score for row in dice if row.model == model and row.site == place), None)
+                if found is None:
+                    continue
+                low, high = _bounds(found)
+                at = column + (index - (len(models) - 1) / 2) * width
+                axes.bar(at, found.mean, width * 0.9, color=colours[model], alpha=1.0 if index == 0 else 0.72)
+                axes.errorbar(at, found.mean, [[found.mean - low], [high - found.mean]], color=INK, linewidth=1)
+            axes.bar([0], [0], color=colours[model], alpha=1.0 if index == 0 else 0.72, label=model)
+        axes.set_xticks(range(len(columns)), [place or "all sites" for place in columns])
+        axes.set_ylim(0, 1)
+        axes.set_ylabel("Mean Dice")
+        axes.grid(axis="y")
+        legend_right(axes)
+        alt = (
+            f"Mean Dice of {', '.join(models)} on the cases of {', '.join(place or 'all sites' for place in columns)}."
+        )
+        return to_picture(figure, alt, "Bars: mean over cases and structures. Lines: 95% interval.")
+
+
+def time_by_site(history: History) -> Picture | None:
+    """Minutes each site spent training, evaluating, and waiting or sending; None where no time was recorded."""
+    parts = {
+        "training": [site.train_seconds / 60 for site in history.sites],
+        "evaluation": [site.evaluation_seconds / 60 for site in history.sites],
+        "sending, receiving, starting": [site.other_seconds / 60 for site in history.sites],
+    }
+    if not any(sum(values) for values in parts.values()):
+        return None
+    names = [site.site for site in history.sites]
+    colours = colour_of(tuple(parts))
+    with styled():
+        figure = canvas(7.4, 1.1 + 0.32 * len(names))
+        axes = figure.add_subplot()
+        left = np.zeros(len(names))
+        for part, values in parts.items():
+            axes.barh(names, values, 0.6, left=left, color=colours[part], label=part)
+            left += np.array(values)
+        axes.invert_yaxis()
+        axes.set_xlabel("Minutes over all rounds")
+        axes.grid(axis="x")
+        figure.legend(loc="outside lower center", ncols=3)
+        return to_picture(figure, f"Where time went at {', '.join(names)}.")
+
+
+def _bounds(found: Statistic) -> tuple[float, float]:
+    """The interval, or the mean twice where there is none."""
+    low = found.mean if found.low is None else min(found.low, found.mean)
+    high = found.mean if found.high is None else max(found.high, found.mean)
+    return low, high
+
+
+def _line(axes: Axes, curve: Curve, colour: str, name: str) -> None:
+    if curve:
+        axes.plot(*zip(*curve, strict=True), "o-", color=colour, linewidth=1.3, markersize=3, label=name or None)

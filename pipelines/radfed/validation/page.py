@@ -1,0 +1,218 @@
+"""From results to the page: what the template is given."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import jinja2
+
+from radfed.dataset.checks import REASONS
+from radfed.metrics.policy import POLICY
+from radfed.validation import figures, wording
+from radfed.validation.comparison import ComparisonRow
+from radfed.validation.drawing import Picture
+from radfed.validation.history import history_of
+from radfed.validation.results import CaseResult, Evaluation
+from radfed.validation.summary import GroupSummary, Scores, Summary, case_value
+from radfed.validation.volumes import agreement
+
+if TYPE_CHECKING:
+    from radfed.validation.report import ReportInput
+
+MOST_CASE_ROWS = 100
+MOST_PANELS = 6
+
+
+def render(
+    given: "ReportInput", summary: Summary, comparison: Sequence[ComparisonRow], hidden: Sequence[str], pictures: bool
+) -> str:
+    """The page as HTML that refers to nothing outside itself.
+
+    Args:
+        given: what is known.
+        summary: of the evaluation, without the sites that are too small to show.
+        comparison: with other models, without those sites.
+        hidden: those sites.
+        pictures: False leaves out everything about single cases.
+    """
+    evaluation = given.evaluation
+    history = history_of(given.ledger)
+    curves = figures.learning_curves(history) if history else None
+    times = figures.time_by_site(history) if history else None
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("radfed.validation"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        task=given.task,
+        phantom=given.phantom,
+        created=given.created.strftime("%Y-%m-%d %H:%M UTC") if given.created else "",
+        pictures=pictures,
+        hidden=wording.listed(hidden) if hidden else "",
+        on_whom=wording.on_whom(evaluation, summary, history),
+        how_good=[*wording.how_good(summary, given.task), wording.spread_between_sites(summary.sites)],
+        limitations=wording.limitations(given.task, summary, given.phantom, given.flow),
+        facts=_facts(summary),
+        results=_results(summary),
+        dice_figure=figures.dice_by_case(evaluation) if pictures else figures.dice_by_site(summary),
+        volume_rows=[
+            (label.name, found) for label in given.task.labels if (found := agreement(evaluation, label.name))
+        ],
+        volume_figures=_volume_figures(evaluation) if pictures else [],
+        compared_here=bool(given.baselines),
+        verdicts=wording.verdicts(comparison),
+        comparison_figure=figures.models_side_by_side(comparison),
+        comparison_table=_comparison_table(comparison),
+        flow=given.flow,
+        reasons=sorted({reason for site in given.flow for reason in site.quarantined}),
+        cases=given.case_pictures if pictures else (),
+        case_rows=_case_rows(evaluation) if pictures else [],
+        case_total=len(evaluation.cases),
+        history=history,
+        participation=wording.participation(history) if history else "",
+        curves=curves,
+        times=times,
+        parity=_flat(given.parity) if given.parity else [],
+        timing=given.timing or {},
+        identity=_identity(given),
+        policy=POLICY,
+        bootstrap=given.bootstrap,
+        number=wording.number,
+        reason_text=lambda reason: REASONS.get(reason, reason),
+        most_rows=MOST_CASE_ROWS,
+    )
+
+
+def _facts(summary: Summary) -> list[tuple[str, str, str]]:
+    """Name, value and interval of the numbers at the top."""
+    mean = summary.pooled.mean
+    facts = []
+    for name, metric, unit in (("Dice", "dice", ""), ("HD95", "hd95", " mm"), ("NSD", "nsd", "")):
+        found = getattr(mean, metric)
+        if found is None:
+            continue
+        digits = 1 if metric == "hd95" else 2
+        span = "no interval: too few patients"
+        if found.low is not None:
+            span = f"95% interval {wording.number(found.low, digits)} to {wording.number(found.high, digits)}"
+        facts.append((name, wording.number(found.mean, digits) + unit, span))
+    counts = mean.counts
+    facts.append(("Missed", str(counts.missed), f"of {counts.compared + counts.missed} structures present"))
+    return facts
+
+
+def _results(summary: Summary) -> list[tuple[str, int, int, list[list[str]]]]:
+    """Per site, then pooled: name, cases, patients, and a row of cells per label and for their mean."""
+    groups = list(summary.sites.items())
+    if len(groups) != 1:
+        groups.append(("all sites", summary.pooled))
+    return [(name, group.cases, group.patients, _rows(group)) for name, group in groups]
+
+
+def _rows(group: GroupSummary) -> list[list[str]]:
+    rows = [_cells(name, scores) for name, scores in group.labels.items()]
+    return rows if len(rows) == 1 else [*rows, _cells("mean of structures", group.mean)]
+
+
+def _cells(name: str, scores: Scores) -> list[str]:
+    counts = scores.counts
+    return [
+        name,
+        wording.with_interval(scores.dice, "dice"),
+        wording.number(scores.dice.median if scores.dice else None),
+        wording.with_interval(scores.hd95, "hd95"),
+        wording.number(scores.hd95.median if scores.hd95 else None, 1),
+        wording.with_interval(scores.nsd, "nsd"),
+        str(counts.missed),
+        str(counts.false_positives),
+        str(counts.both_empty),
+    ]
+
+
+def _comparison_table(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[list[str]]]]:
+    """Per place: model, cases, Dice, paired difference of Dice, HD95, NSD."""
+    places = [*sorted({row.site for row in rows if row.site is not None})]
+    columns: list[str | None] = [*places, None] if len(places) != 1 else list(places)
+    table = []
+    for place in columns:
+        here = {(row.model, row.metric): row for row in rows if row.site == place}
+        lines = []
+        for model in dict.fromkeys(model for model, _ in here):
+            dice = here.get((model, "dice"))
+            if dice is None:
+                continue
+            hd95, nsd = here.get((model, "hd95")), here.get((model, "nsd"))
+            lines.append(
+                [
+                    model,
+                    str(dice.score.cases),
+                    wording.with_interval(dice.score, "dice"),
+                    wording.with_interval(dice.difference, "dice", signed=True),
+                    wording.with_interval(hd95.score if hd95 else None, "hd95"),
+                    wording.with_interval(nsd.score if nsd else None, "nsd"),
+                ]
+            )
+        table.append((place or "all sites", lines))
+    return table
+
+
+def _volume_figures(evaluation: Evaluation) -> list[Picture]:
+    labels = list(dict.fromkeys(result.label for case in evaluation.cases for result in case.labels))
+    drawn = (figures.bland_altman(evaluation, label) for label in labels[:MOST_PANELS])
+    return [picture for picture in drawn if picture is not None]
+
+
+def _case_rows(evaluation: Evaluation) -> list[tuple[CaseResult, list[list[str]]]]:
+    """The cases with the lowest Dice first."""
+    ranked = sorted(evaluation.cases, key=lambda case: (_rank(case), case.site, case.case))
+    rows = []
+    for case in ranked[:MOST_CASE_ROWS]:
+        cells = [
+            [
+                result.label,
+                result.outcome.replace("_", " "),
+                wording.number(result.dice),
+                wording.number(result.hd95, 1),
+                wording.number(result.nsd),
+                wording.number(result.reference_ml),
+                wording.number(result.prediction_ml),
+            ]
+            for result in case.labels
+        ]
+        rows.append((case, cells))
+    return rows
+
+
+def _rank(case: CaseResult) -> float:
+    value = case_value(case, "dice")
+    return 2.0 if value is None else value
+
+
+def _identity(given: "ReportInput") -> list[tuple[str, str]]:
+    """What was checked, by digest."""
+    rows = [("task contract", given.task.digest)]
+    if given.model_digest:
+        rows.insert(0, ("model.onnx", given.model_digest))
+    return rows + [(f"dataset of {site}", digest) for site, digest in sorted(given.dataset_digests.items())]
+
+
+def _flat(content: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested results as rows of name and value; a list of mappings is given by its length."""
+    rows: list[tuple[str, str]] = []
+    for key, value in content.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{name}: ")
+        elif isinstance(value, list | tuple):
+            simple = all(isinstance(item, str | int | float) for item in value)
+            rows.append((name, ", ".join(_plain(item) for item in value) if simple else f"{len(value)} entries"))
+        else:
+            rows.append((name, _plain(value)))
+    return rows
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return wording.DASH if value is None else str(value)

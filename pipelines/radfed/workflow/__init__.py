@@ -1,0 +1,1 @@
+"""Whole runs: what the commands ``demo`` and ``job simulate`` do, step after step."""
