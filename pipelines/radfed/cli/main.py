@@ -43,3 +43,7 @@ def _options(
 def main() -> None:
     """Run the command line; errors end as messages and exit codes, see ``GuardedGroup``."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -70,7 +70,7 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
             params = trainer.weights()
         return FLModel(params_type=ParamsType.FULL, params=params, metrics=Report(**report).model_dump())
 
-    def _prepare(self, fl_ctx: FLContext) -> SegmentationTrainer:
+    def _prepare(self, fl_ctx: FLContext) -> "SegmentationTrainer":
         """Read the job and this site's data, once a run."""
         # Who only names this class, to export a job, need not wait for torch.
         from radfed.training.device import choose_device, claim_threads

@@ -71,7 +71,7 @@ def hd95(distances: SurfaceDistances) -> float:
 
 
 def nsd(distances: SurfaceDistances, tolerance: float) -> float:
-    """Share of both boundaries that lies within ``tolerance`` (mm) of the other (Nikolov et al. 2018, arXiv:1809.04430).
+    """Share of both boundaries within ``tolerance`` (mm) of the other (Nikolov et al. 2018, arXiv:1809.04430).
 
     Boundary voxels count equally; they are not weighted by the surface that they stand for.
 

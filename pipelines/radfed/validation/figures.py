@@ -12,6 +12,9 @@ from radfed.validation.history import Curve, History
 from radfed.validation.results import Evaluation
 from radfed.validation.summary import Statistic, Summary, label_value
 from radfed.validation.volumes import agreement, volume_pairs
+from radfed.validation.wording import spoken
+
+LEAST_FOR_BOX = 5
 
 
 def dice_by_case(evaluation: Evaluation) -> Picture:
@@ -30,19 +33,20 @@ def dice_by_case(evaluation: Evaluation) -> Picture:
                 continue
             quartiles = {"facecolor": "white", "edgecolor": colours[label]}
             line = {"color": colours[label]}
-            axes.boxplot(
-                [values], positions=[height], widths=0.6, orientation="horizontal", showfliers=False,
-                patch_artist=True, boxprops=quartiles, whiskerprops=line, capprops=line, medianprops={"color": INK},
-            )  # fmt: skip
+            if len(values) >= LEAST_FOR_BOX:
+                axes.boxplot(
+                    [values], positions=[height], widths=0.6, orientation="horizontal", showfliers=False,
+                    patch_artist=True, boxprops=quartiles, whiskerprops=line, capprops=line, medianprops={"color": INK},
+                )  # fmt: skip
             axes.scatter(
                 values, height + spread.uniform(-0.18, 0.18, len(values)), s=13, color=colours[label], alpha=0.75,
                 linewidths=0, zorder=3,
             )  # fmt: skip
-        axes.set_yticks(range(len(rows)), [f"{site}  {label}" for site, label in rows])
+        axes.set_yticks(range(len(rows)), [f"{site}  {spoken(label)}" for site, label in rows])
         axes.set_xlabel("Dice (1 is identical, 0 is no overlap)")
         axes.set_xlim(min(0.5, axes.get_xlim()[0]), 1.0)
         axes.grid(axis="x")
-        caption = "Each dot is one case; the box holds the middle half, the dark line is the median."
+        caption = "Each dot is one case; with five or more, the box holds the middle half, the dark line is the median."
         return to_picture(figure, f"Dice of every test case at {', '.join(sites)}, by structure.", caption)
 
 
@@ -67,7 +71,7 @@ def dice_by_site(summary: Summary) -> Picture:
                 lowest = min(lowest, low)
                 axes.plot([low, high], [height - shift] * 2, color=colours[label], linewidth=2, alpha=0.6)
                 axes.plot(found.mean, height - shift, "o", color=colours[label], markersize=5.5)
-            axes.plot([], [], "o-", color=colours[label], label=label)
+            axes.plot([], [], "o-", color=colours[label], label=spoken(label))
         axes.set_yticks(range(len(names)), list(reversed(names)))
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlim(lowest - 0.02, 1.0)
@@ -97,13 +101,13 @@ def bland_altman(evaluation: Evaluation, label: str) -> Picture | None:
         for limit in (found.low_ml, found.high_ml):
             if limit is not None:
                 axes.axhline(limit, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set_title(label)
+        axes.set_title(spoken(label))
         axes.set_xlabel("Mean of both volumes (ml)")
         axes.set_ylabel("Model minus reference (ml)")
         axes.grid()
         if len(evaluation.sites) > 1:
             figure.legend(loc="outside lower center", ncols=min(4, len(evaluation.sites)), handletextpad=0.1)
-        alt = f"Volume of {label}: difference of model and reference against their mean, {found.cases} cases."
+        alt = f"Volume of {spoken(label)}: difference of model and reference against their mean, {found.cases} cases."
         return to_picture(figure, alt, "Solid line: mean difference. Dashed: 95% limits of agreement.")
 
 

@@ -12,11 +12,14 @@ from radfed.validation.comparison import ComparisonRow
 from radfed.validation.drawing import Picture
 from radfed.validation.history import history_of
 from radfed.validation.results import CaseResult, Evaluation
-from radfed.validation.summary import GroupSummary, Scores, Summary, case_value
+from radfed.validation.summary import LEAST_FOR_INTERVAL, GroupSummary, Scores, Summary, case_value
 from radfed.validation.volumes import agreement
 
 if TYPE_CHECKING:
     from radfed.validation.report import ReportInput
+
+Cell = tuple[str, str]
+"""What a cell of a table says, and its interval below."""
 
 MOST_CASE_ROWS = 100
 MOST_PANELS = 6
@@ -55,11 +58,13 @@ def render(
         results=_results(summary),
         dice_figure=figures.dice_by_case(evaluation) if pictures else figures.dice_by_site(summary),
         volume_rows=[
-            (label.name, found) for label in given.task.labels if (found := agreement(evaluation, label.name))
+            (wording.spoken(label.name), found)
+            for label in given.task.labels
+            if (found := agreement(evaluation, label.name))
         ],
         volume_figures=_volume_figures(evaluation) if pictures else [],
         compared_here=bool(given.baselines),
-        verdicts=wording.verdicts(comparison),
+        verdicts=wording.verdicts(comparison) if given.baselines else [],
         comparison_figure=figures.models_side_by_side(comparison),
         comparison_table=_comparison_table(comparison),
         flow=given.flow,
@@ -78,6 +83,7 @@ def render(
         bootstrap=given.bootstrap,
         number=wording.number,
         reason_text=lambda reason: REASONS.get(reason, reason),
+        least=LEAST_FOR_INTERVAL,
         most_rows=MOST_CASE_ROWS,
     )
 
@@ -100,7 +106,7 @@ def _facts(summary: Summary) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _results(summary: Summary) -> list[tuple[str, int, int, list[list[str]]]]:
+def _results(summary: Summary) -> list[tuple[str, int, int, list[list[Cell]]]]:
     """Per site, then pooled: name, cases, patients, and a row of cells per label and for their mean."""
     groups = list(summary.sites.items())
     if len(groups) != 1:
@@ -108,27 +114,27 @@ def _results(summary: Summary) -> list[tuple[str, int, int, list[list[str]]]]:
     return [(name, group.cases, group.patients, _rows(group)) for name, group in groups]
 
 
-def _rows(group: GroupSummary) -> list[list[str]]:
+def _rows(group: GroupSummary) -> list[list[Cell]]:
     rows = [_cells(name, scores) for name, scores in group.labels.items()]
-    return rows if len(rows) == 1 else [*rows, _cells("mean of structures", group.mean)]
+    return rows if len(rows) == 1 else [*rows, _cells("mean of all", group.mean)]
 
 
-def _cells(name: str, scores: Scores) -> list[str]:
+def _cells(name: str, scores: Scores) -> list[Cell]:
     counts = scores.counts
     return [
-        name,
-        wording.with_interval(scores.dice, "dice"),
-        wording.number(scores.dice.median if scores.dice else None),
-        wording.with_interval(scores.hd95, "hd95"),
-        wording.number(scores.hd95.median if scores.hd95 else None, 1),
-        wording.with_interval(scores.nsd, "nsd"),
-        str(counts.missed),
-        str(counts.false_positives),
-        str(counts.both_empty),
+        (wording.spoken(name), ""),
+        wording.mean_and_interval(scores.dice, "dice"),
+        (wording.number(scores.dice.median if scores.dice else None), ""),
+        wording.mean_and_interval(scores.hd95, "hd95"),
+        (wording.number(scores.hd95.median if scores.hd95 else None, 1), ""),
+        wording.mean_and_interval(scores.nsd, "nsd"),
+        (str(counts.missed), ""),
+        (str(counts.false_positives), ""),
+        (str(counts.both_empty), ""),
     ]
 
 
-def _comparison_table(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[list[str]]]]:
+def _comparison_table(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[list[Cell]]]]:
     """Per place: model, cases, Dice, paired difference of Dice, HD95, NSD."""
     places = [*sorted({row.site for row in rows if row.site is not None})]
     columns: list[str | None] = [*places, None] if len(places) != 1 else list(places)
@@ -143,12 +149,12 @@ def _comparison_table(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[lis
             hd95, nsd = here.get((model, "hd95")), here.get((model, "nsd"))
             lines.append(
                 [
-                    model,
-                    str(dice.score.cases),
-                    wording.with_interval(dice.score, "dice"),
-                    wording.with_interval(dice.difference, "dice", signed=True),
-                    wording.with_interval(hd95.score if hd95 else None, "hd95"),
-                    wording.with_interval(nsd.score if nsd else None, "nsd"),
+                    (model, ""),
+                    (str(dice.score.cases), ""),
+                    wording.mean_and_interval(dice.score, "dice"),
+                    wording.mean_and_interval(dice.difference, "dice", signed=True),
+                    wording.mean_and_interval(hd95.score if hd95 else None, "hd95"),
+                    wording.mean_and_interval(nsd.score if nsd else None, "nsd"),
                 ]
             )
         table.append((place or "all sites", lines))
@@ -168,7 +174,7 @@ def _case_rows(evaluation: Evaluation) -> list[tuple[CaseResult, list[list[str]]
     for case in ranked[:MOST_CASE_ROWS]:
         cells = [
             [
-                result.label,
+                wording.spoken(result.label),
                 result.outcome.replace("_", " "),
                 wording.number(result.dice),
                 wording.number(result.hd95, 1),
@@ -196,18 +202,30 @@ def _identity(given: "ReportInput") -> list[tuple[str, str]]:
 
 
 def _flat(content: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested results as rows of name and value; a list of mappings is given by its length."""
+    """Nested results as rows of name and value; of a list of checks, how many and the largest of each fraction."""
     rows: list[tuple[str, str]] = []
     for key, value in content.items():
         name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, Mapping):
             rows += _flat(value, f"{name}: ")
         elif isinstance(value, list | tuple):
-            simple = all(isinstance(item, str | int | float) for item in value)
-            rows.append((name, ", ".join(_plain(item) for item in value) if simple else f"{len(value)} entries"))
+            checks = [item for item in value if isinstance(item, Mapping)]
+            rows.append((name, f"{len(checks)} checked" if checks else ", ".join(_plain(item) for item in value)))
+            rows += _largest(checks, name)
         else:
             rows.append((name, _plain(value)))
     return rows
+
+
+def _largest(checks: Sequence[Mapping[str, object]], name: str) -> list[tuple[str, str]]:
+    found: dict[str, float] = {}
+    for check in checks:
+        for key, value in check.items():
+            if isinstance(value, float):
+                found[key] = max(value, found.get(key, value))
+    return [
+        (f"{name}: largest {key.removeprefix('largest_').replace('_', ' ')}", _plain(v)) for key, v in found.items()
+    ]
 
 
 def _plain(value: object) -> str:

@@ -171,11 +171,15 @@ def _window(marked: NDArray[np.bool_], spacing: tuple[float, float, float]) -> t
 
 
 def _centre(masks: NDArray[np.float32], labels: Sequence[int]) -> tuple[int, ...]:
-    """Per axis the slice with a structure that is nearest to the centre of the reference, or of the prediction."""
+    """Per axis the slice that shows most of the reference, or of the prediction where there is no reference.
+
+    That is the centre of one structure; of two, as of a pair of organs, it cuts through one and not between them.
+    """
     for mask in masks:
-        found = np.nonzero(np.isin(mask, labels))
-        if found[0].size:
-            return tuple(int(indices[np.argmin(np.abs(indices - indices.mean()))]) for indices in found)
+        marked = np.isin(mask, labels)
+        if marked.any():
+            across = ((1, 2), (0, 2), (0, 1))
+            return tuple(int(np.argmax(np.count_nonzero(marked, axis=axes))) for axes in across)
     return tuple(side // 2 for side in masks.shape[1:])
 
 
@@ -215,4 +219,7 @@ def _finish(axes: Axes, plane: Plane, size: tuple[float, float]) -> None:
         )  # fmt: skip
     bar, start = 10.0, size[0] * 0.04
     axes.plot([start, start + bar], [size[1] * 0.95] * 2, color="white", linewidth=2.5, solid_capstyle="butt")
-    axes.text(start, size[1] * 0.93, "10 mm", color="white", fontsize=7, va="bottom")
+    axes.text(
+        start, size[1] * 0.925, "10 mm", color="white", fontsize=7, va="bottom",
+        bbox={"facecolor": "black", "alpha": 0.45, "pad": 1.0, "linewidth": 0},
+    )  # fmt: skip

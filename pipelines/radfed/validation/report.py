@@ -124,6 +124,22 @@ def metrics_of(
     return content
 
 
+def held_back(patients: Mapping[str, int]) -> tuple[str, ...]:
+    """The sites that a report that travels does not show by themselves.
+
+    Those with too few patients; and, so that nobody gets their numbers back by taking the other sites from the pooled
+    ones, the next smallest until all that are held back have enough patients together.
+
+    Args:
+        patients: number of patients at each site.
+    """
+    small = [site for site, count in patients.items() if count < LEAST_PATIENTS]
+    others = sorted((count, site) for site, count in patients.items() if site not in small)
+    while small and others and sum(patients[site] for site in small) < LEAST_PATIENTS:
+        small.append(others.pop(0)[1])
+    return tuple(sorted(small))
+
+
 def _shown(given: ReportInput, travels: bool) -> tuple[Summary, tuple[ComparisonRow, ...], tuple[str, ...]]:
     """The numbers, and the sites that are held back from a report that travels."""
     summary = summarise(given.evaluation, given.bootstrap)
@@ -134,7 +150,7 @@ def _shown(given: ReportInput, travels: bool) -> tuple[Summary, tuple[Comparison
             comparison = ()  # the other models were scored on other cases
     if not travels:
         return summary, comparison, ()
-    hidden = tuple(site for site, group in summary.sites.items() if group.patients < LEAST_PATIENTS)
+    hidden = held_back({site: group.patients for site, group in summary.sites.items()})
     kept = {site: group for site, group in summary.sites.items() if site not in hidden}
     rows = tuple(row for row in comparison if row.site not in hidden)
     return summary.model_copy(update={"sites": kept}), rows, hidden

@@ -1,6 +1,5 @@
 """``radfed validate``: a release on one or more prepared datasets, scored and reported."""
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError
+from radfed.inference.checksums import file_digest
 from radfed.inference.model import OnnxModel
 from radfed.ledger import read_ledger
 from radfed.validation.comparison import ComparisonRow, load_comparison
@@ -87,10 +87,10 @@ def validate(
             "loading the model": loaded - start,
             "segmenting": segmenting,
             "segmenting, per case": segmenting / len(evaluation.cases),
-            "reading and scoring": scored - loaded - segmenting,
+            "reading and measuring": scored - loaded - segmenting,
             "pictures": time.perf_counter() - scored,
         },
-        model_digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+        model_digest=file_digest(path),
         dataset_digests={dataset.site: dataset.digest for dataset in opened},
         phantom=any(dataset.phantom for dataset in opened),
         case_pictures=shown,

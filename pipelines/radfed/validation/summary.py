@@ -16,6 +16,9 @@ from radfed.validation.results import CaseResult, Evaluation, LabelResult
 Metric = Literal["dice", "hd95", "nsd"]
 METRICS: tuple[Metric, ...] = ("dice", "hd95", "nsd")
 
+LEAST_FOR_INTERVAL = 5
+"""Resampling fewer patients than this gives intervals that are far too narrow, so none is given."""
+
 
 class Statistic(Settings):
     """A mean over cases. ``low`` and ``high`` bound its interval; null where there are too few patients for one."""
@@ -94,7 +97,8 @@ def statistic(
         return None
     numbers = np.array([value for _, value in pairs], dtype=np.float64)
     patients, sites = [case.patient for case, _ in pairs], [case.site for case, _ in pairs]
-    interval = mean_interval(numbers, patients, sites, how)
+    enough = len(set(zip(sites, patients, strict=True))) >= LEAST_FOR_INTERVAL
+    interval = mean_interval(numbers, patients, sites, how) if enough else None
     return Statistic(
         mean=float(numbers.mean()),
         low=interval.low if interval else None,

@@ -32,17 +32,28 @@ def digits_of(metric: Metric) -> int:
     return 1 if metric == "hd95" else 2
 
 
-def with_interval(found: Statistic | None, metric: Metric, signed: bool = False) -> str:
-    """``0.87 (0.84 to 0.90)``; the mean alone where there are too few patients for an interval."""
+def mean_and_interval(found: Statistic | None, metric: Metric, signed: bool = False) -> tuple[str, str]:
+    """The mean and, where there are enough patients, its interval: ``0.87``, ``0.84 to 0.90``."""
     if found is None:
-        return DASH
+        return DASH, ""
     digits = digits_of(metric) + (1 if signed and metric != "hd95" else 0)
     mean = number(found.mean, digits)
     if signed and found.mean > 0:
         mean = f"+{mean}"
     if found.low is None or found.high is None:
-        return mean
-    return f"{mean} ({number(found.low, digits)} to {number(found.high, digits)})"
+        return mean, ""
+    return mean, f"{number(found.low, digits)} to {number(found.high, digits)}"
+
+
+def with_interval(found: Statistic | None, metric: Metric, signed: bool = False) -> str:
+    """``0.87 (0.84 to 0.90)``; the mean alone where there are too few patients for an interval."""
+    mean, interval = mean_and_interval(found, metric, signed)
+    return f"{mean} ({interval})" if interval else mean
+
+
+def spoken(name: str) -> str:
+    """An identifier as people write it."""
+    return name.replace("_", " ")
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
@@ -148,7 +159,9 @@ def verdicts(rows: Sequence[ComparisonRow]) -> list[str]:
             outcome = "lower"
         else:
             outcome = "no difference that these cases can show"
-        sentences.append(f"Against {row.model}: Dice {shown}, {outcome} ({plural(gain.cases, 'case')}).")
+        sentences.append(
+            f"Compared with the model {row.model}: Dice {shown}, {outcome} ({plural(gain.cases, 'case')})."
+        )
     return sentences
 
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,13 +12,182 @@ from radfed.dataset.layout import Dataset
 from radfed.dataset.splits import SplitSettings
 from radfed.errors import InvalidInputError
 from radfed.federation.simulate import simulate
-from radfed.inference.model import OnnxModel
+from radfed.imaging.volume import Volume
 from radfed.job import Job, find_job
 from radfed.ledger import FinalLine, Line, read_ledger
 from radfed.release.package import add_evaluation, build_release
 from radfed.site.config import init_site, read_secret
-from radfed.validation.evaluate import evaluate
+from radfed.validation.report import METRICS, REPORT, write_report
 from radfed.validation.results import Evaluation
+from radfed.validation.run import report_input, score
+from radfed.validation.summary import Summary, summarise
 from radfed.workflow.cohorts import JOBS, PHANTOMS, SPLIT_SEEDS, deal_out, download, find_data, make_phantoms
 from radfed.workflow.simulation import run_baselines
 from radfed.workflow.timing import Clock
+
+PARITY_CASES = 3
+"""Validation cases of each site on which the exported model must agree with torch, besides the synthetic ones."""
+
+
+class Narrator(Protocol):
+    """What the demo tells while it runs."""
+
+    def say(self, words: str) -> None:
+        """A sentence."""
+
+    def federation(self, job: Job) -> AbstractContextManager[Callable[[Line], None]]:
+        """The rounds of a federation, as ledger lines."""
+
+    def cases(self, what: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Work that goes case by case: (done, total)."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What to run.
+
+    Attributes:
+        out: folder for everything; must be new or empty.
+        data: ``phantoms``, the name of a dataset under ``$RADFED_DATA``, or a folder in MSD layout.
+        job: name or folder of the job; None takes the one that fits the data.
+        seed: of phantoms and training; None takes the job's.
+        rounds: instead of the job's number.
+        local_steps: instead of the job's number.
+        baselines: whether to train each site alone and all data pooled as well.
+        fetch: whether to download the data from their official address.
+    """
+
+    out: Path
+    data: str = PHANTOMS
+    job: str | None = None
+    seed: int | None = None
+    rounds: int | None = None
+    local_steps: int | None = None
+    baselines: bool = False
+    fetch: bool = False
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made, and where its time went (s)."""
+
+    release: Path
+    report: Path
+    final: FinalLine
+    summary: Summary
+    baselines: Mapping[str, Summary]
+    seconds: Mapping[str, float]
+    overhead: float
+
+
+def run_demo(settings: DemoSettings, narrator: Narrator) -> DemoResult:
+    """Go the whole line.
+
+    Raises:
+        InvalidInputError: the data or the job are not there, or ``out`` is in use.
+        RadfedError: any step failed; what the steps before it made is left for a look.
+    """
+    job = _job(settings)
+    if settings.out.exists() and any(settings.out.iterdir()):
+        raise InvalidInputError(f"--out {settings.out}: is not empty; give a new folder, or delete this one")
+    clock, out = Clock(), settings.out
+    with clock.span("data"):
+        datasets = _datasets(settings, job, narrator)
+    with narrator.federation(job) as on_line:
+        wall = Clock()
+        with wall.span("federation"):
+            final = simulate(job, datasets, out / "run", on_line)
+    clock.split_federation(wall.seconds["federation"], read_ledger(out / "run" / "ledger.jsonl"))
+    narrator.say(f"{final.outcome}: the model of round {final.best_round} is the best of {job.job.federation.rounds}")
+    baselines = _baselines(settings, job, datasets, narrator, clock)
+    with clock.span("export"):
+        narrator.say("exporting to ONNX and checking that it agrees with torch")
+        release = build_release(out / "run", out / "release", cases=_parity_cases(datasets))
+    return _evaluate(settings, release, datasets, final, baselines, narrator, clock)
+
+
+def _job(settings: DemoSettings) -> Job:
+    name = settings.job or JOBS.get(Path(settings.data).name)
+    if name is None:
+        raise InvalidInputError(f"--data {settings.data}: which job fits? Give --job; known data: {', '.join(JOBS)}")
+    return find_job(name).with_changes(rounds=settings.rounds, local_steps=settings.local_steps, seed=settings.seed)
+
+
+def _datasets(settings: DemoSettings, job: Job, narrator: Narrator) -> dict[str, Path]:
+    """Make the hospitals' exports and ingest each, as its site would."""
+    exports = settings.out / "hospitals"
+    if settings.data == PHANTOMS:
+        narrator.say("no data given: three made-up hospitals with PHANTOMS, not patients")
+        folders = make_phantoms(exports, settings.seed or 0)
+    else:
+        source = download(settings.data, exports / "download") if settings.fetch else find_data(settings.data)
+        folders = deal_out(source, exports)
+    datasets = {}
+    for site, folder in folders.items():
+        secret = settings.out / "sites" / site
+        init_site(secret, site)
+        split = SplitSettings(seed=SPLIT_SEEDS.get(Path(settings.data).name, 0))
+        how = IngestSettings(site, read_secret(secret), secret / "pseudonyms.csv", task=job.task, split=split)
+        with narrator.cases(f"ingesting {site}") as on_progress:
+            report = ingest(folder, settings.out / "datasets" / site, how, on_progress)
+        narrator.say(_ingested(report))
+        datasets[site] = settings.out / "datasets" / site
+    return datasets
+
+
+def _ingested(report: IngestReport) -> str:
+    splits = ", ".join(f"{count} {name}" for name, count in report.splits.items())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in report.reasons.items())
+    return f"{report.site}: {report.cases} cases ({splits})" + (f"; quarantined: {reasons}" if reasons else "")
+
+
+def _baselines(
+    settings: DemoSettings, job: Job, datasets: Mapping[str, Path], narrator: Narrator, clock: Clock
+) -> dict[str, Evaluation]:
+    if not settings.baselines:
+        return {}
+    narrator.say("training the baselines: all data pooled, and each site alone, each with as many steps")
+    with clock.span("baselines"):
+        return run_baselines(
+            job, datasets, settings.out / "run", lambda done: narrator.say(f"  {done.model}: {_dice(summarise(done))}")
+        )
+
+
+def _parity_cases(datasets: Mapping[str, Path]) -> list[Volume]:
+    opened = (Dataset.read(root) for _, root in sorted(datasets.items()))
+    return [dataset.image(case) for dataset in opened for case in dataset.split("validation")[:PARITY_CASES]]
+
+
+def _evaluate(
+    settings: DemoSettings,
+    release: Path,
+    datasets: Mapping[str, Path],
+    final: FinalLine,
+    baselines: Mapping[str, Evaluation],
+    narrator: Narrator,
+    clock: Clock,
+) -> DemoResult:
+    """Score the exported model on every site's test cases; one report stays here, one travels in the release."""
+    with clock.span("evaluation"), narrator.cases("scoring the exported model") as on_progress:
+        scored = score(release, list(datasets.values()), on_progress=on_progress)
+    with clock.span("report"):
+        narrator.say("writing the report")
+        given = report_input(release, scored, pictures=True, baselines=baselines, timing=clock.seconds)
+        write_report(given, settings.out / "report", pictures=True, cases=True)
+        with tempfile.TemporaryDirectory() as travels:
+            write_report(given, Path(travels), pictures=False)
+            add_evaluation(release, {name: Path(travels) / name for name in (REPORT, METRICS)})
+    return DemoResult(
+        release=release,
+        report=settings.out / "report" / REPORT,
+        final=final,
+        summary=summarise(scored.evaluation),
+        baselines={name: summarise(evaluation) for name, evaluation in baselines.items()},
+        seconds=dict(clock.seconds),
+        overhead=clock.overhead,
+    )
+
+
+def _dice(summary: Summary) -> str:
+    dice = summary.pooled.mean.dice
+    return "no Dice" if dice is None else f"mean test Dice {dice.mean:.3f}"

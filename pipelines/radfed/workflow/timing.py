@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from radfed.ledger import Line, SiteLine
 
-COMPUTE = ("training", "evaluation")
+COMPUTE = ("training", "evaluation", "baselines")
 """What the network itself costs; all else is overhead, FLARE's or ours."""
 
 

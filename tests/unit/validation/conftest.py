@@ -56,7 +56,7 @@ def make_dataset(root: Path, site: str, seed: int, splits: dict[SplitName, int],
     (root / "labels").mkdir()
     affine = np.diag([*SPACING, 1.0])
     axes = np.ogrid[tuple(slice(0, side) for side in SHAPE)]
-    cases = []
+    cases: list[Case] = []
     for split, count in splits.items():
         for index in range(count):
             label = np.zeros(SHAPE, dtype=np.uint8)

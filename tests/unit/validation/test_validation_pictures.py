@@ -23,7 +23,8 @@ Edge = Literal["left", "right", "top", "bottom"]
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR", "PIL"])
 def test_each_letter_stands_where_that_side_of_the_patient_is(plane: Plane, codes: str) -> None:
     orientation = nib.orientations.axcodes2ornt(codes)
-    affine = nib.orientations.inv_ornt_aff(orientation, (9, 9, 9))
+    affine = np.linalg.inv(nib.orientations.inv_ornt_aff(orientation, (9, 9, 9)))
+    assert "".join(nib.aff2axcodes(affine)) == codes
     for edge, letter in zip(("left", "right", "top", "bottom"), plane.letters, strict=True):
         axis, direction = TOWARDS[letter]
         patient = np.zeros((9, 9, 9), dtype=np.float32)

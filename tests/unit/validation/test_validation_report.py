@@ -16,8 +16,9 @@ from radfed.validation.evaluate import evaluate
 from radfed.validation.flow import flow_of
 from radfed.validation.history import history_of
 from radfed.validation.pictures import picture_cases
-from radfed.validation.report import ReportInput, write_report
+from radfed.validation.report import ReportInput, held_back, write_report
 from radfed.validation.results import CaseResult, Evaluation, check_split
+from radfed.validation.summary import Statistic
 from radfed.validation.wording import participation, verdicts, with_interval
 
 
@@ -57,7 +58,15 @@ def given(task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: Callabl
         flow=tuple(flow_of(dataset) for dataset in datasets),
         ledger=ledger(),
         baselines=others,
-        parity={"passed": True, "max_abs_difference": 1.2e-6, "masks": {"voxels_differing": 0}, "cases": [1, 2]},
+        parity={
+            "passed": True,
+            "tolerance": 1e-4,
+            "windows": [
+                {"shape": [1, 2], "largest_difference": 1.5e-6},
+                {"shape": [3, 2], "largest_difference": 2.5e-6},
+            ],
+            "masks": {"voxels_differing": 0},
+        },
         timing={"segmenting": 12.3, "pictures": 2.0},
         model_digest="cd" * 32,
         dataset_digests={dataset.site: dataset.digest for dataset in datasets},
@@ -124,7 +133,7 @@ def test_the_full_report_says_what_a_clinician_needs(given: ReportInput, tmp_pat
         "Trying the software.",
         "10 cases of 10 patients from 3 sites (site-a, site-b and site-c)",
         "site-c took no part in training (external validation)",
-        "Against local-site-b: Dice +",
+        "Compared with the model local-site-b: Dice +",
         "the affine is singular, sheared, not finite, or missing",
         "The run ended as DEGRADED. site-b missed rounds.",
         "timeout",
@@ -133,6 +142,8 @@ def test_the_full_report_says_what_a_clinician_needs(given: ReportInput, tmp_pat
         "cd" * 32,
         "Where the structure is absent from both reference and prediction",
         "masks: voxels differing",
+        "<tr><td>windows</td><td>2 checked</td></tr>",
+        "<tr><td>windows: largest difference</td><td>2.5e-06</td></tr>",
     ):
         assert phrase in text, phrase
     assert sum("outlines of reference and model" in alt for alt in page.alts) == 7
@@ -147,11 +158,26 @@ def test_a_report_that_travels_holds_no_case_and_no_pixels(given: ReportInput, t
         for name in (case.case, case.patient, case.digest):
             assert name not in text
             assert name not in metrics
-    assert "site-c" not in json.loads(metrics)["sites"]
-    assert json.loads(metrics)["sites_not_shown"] == ["site-c"]
-    assert not [row for row in json.loads(metrics)["comparison"] if row["site"] == "site-c"]
-    assert "too few patients to report without telling about one of them" in text
+    # One patient at site-c: site-b is held back too, or pooled minus the others would be that patient.
+    content = json.loads(metrics)
+    assert list(content["sites"]) == ["site-a"]
+    assert content["sites_not_shown"] == ["site-b", "site-c"]
+    assert {row["site"] for row in content["comparison"]} == {None, "site-a"}
+    assert "too few patients of a site could be told apart: site-b and site-c" in text
     assert "on site-c</th>" not in text
+
+
+@pytest.mark.parametrize(
+    ("patients", "hidden"),
+    [
+        ({"a": 9, "b": 5, "c": 3}, ()),
+        ({"a": 9, "b": 5, "c": 2}, ("b", "c")),
+        ({"a": 9, "b": 2, "c": 1}, ("b", "c")),
+        ({"a": 1}, ("a",)),
+    ],
+)
+def test_what_is_held_back_cannot_be_had_by_subtraction(patients: dict[str, int], hidden: tuple[str, ...]) -> None:
+    assert held_back(patients) == hidden
 
 
 def test_metrics_hold_rows_of_cases_only_when_asked(given: ReportInput, tmp_path: Path) -> None:
@@ -193,9 +219,10 @@ def test_curves_place_a_sites_metric_at_the_round_of_the_model_that_it_scores() 
     history = history_of(ledger())
     assert history is not None
     first = history.sites[0]
-    assert first.metric[0] == (1, pytest.approx(0.65))
-    assert history.metric[0] == (1, pytest.approx(0.65))
-    assert (history.sites[1].asked, history.sites[1].accepted, history.sites[1].reasons) == (6, 5, ("timeout",))
+    assert list(first.metric[0]) == pytest.approx([1, 0.65])
+    assert list(history.metric[0]) == pytest.approx([1, 0.65])
+    second = history.sites[1]
+    assert (second.asked, second.accepted, second.reasons) == (6, 5, ("timeout",))
     assert first.other_seconds == pytest.approx(6 * 7.0)
     assert history_of([]) is None
     assert "the run was not finished" in participation(history_of(ledger()[:-1]) or history)
@@ -221,13 +248,16 @@ def test_a_difference_is_called_one_only_where_its_interval_leaves_out_zero(
         other = make_evaluation(*(make_case("a", i, 0.5) for i in range(len(gains))), model="local-a")
         return verdicts(compare(mine, {"local-a": other}))[0]
 
-    assert "higher" in said([0.1, 0.11, 0.12, 0.1])
-    assert "lower" in said([-0.1, -0.11, -0.12, -0.1])
-    assert "no difference that these cases can show" in said([-0.1, 0.11, 0.1, -0.1])
-    assert "too few patients" in said([0.1])
+    assert "higher" in said([0.1, 0.11, 0.12, 0.1, 0.1])
+    assert "lower" in said([-0.1, -0.11, -0.12, -0.1, -0.1])
+    assert "no difference that these cases can show" in said([-0.1, 0.11, 0.1, -0.1, 0.0])
+    assert "too few patients" in said([0.1] * 4)
 
 
 def test_numbers_read_well() -> None:
+    sure = Statistic(mean=-0.0314, low=-0.05, high=-0.0126, median=0.0, cases=9, patients=9)
+    assert with_interval(sure, "dice", signed=True) == "\u22120.031 (\u22120.050 to \u22120.013)"
+    assert with_interval(sure.model_copy(update={"low": None, "high": None, "mean": 4.26}), "hd95") == "4.3"
     assert with_interval(None, "dice") == "\u2013"
 
 

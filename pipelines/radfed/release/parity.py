@@ -1,0 +1,191 @@
+"""The parity gate: no release unless torch and ONNX Runtime agree, on windows and from scan to mask.
+
+A file that declares free axes need not have them (a SwinUNETR exported so fails at another size), so the gate runs
+two batch sizes on two window shapes.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import ndimage
+
+from radfed.errors import GateError, RadfedError
+from radfed.imaging.volume import Volume
+from radfed.inference.checksums import file_digest
+from radfed.inference.model import OnnxModel
+from radfed.inference.segment import segment
+from radfed.inference.sliding_window import Predictor
+from radfed.release.export import needs_fixed_roi
+from radfed.settings import Settings
+from radfed.task import TaskSpec
+
+if TYPE_CHECKING:
+    import torch
+
+LOGIT_TOLERANCE = 1e-4
+DISAGREEMENT_TOLERANCE = 1e-4
+# The file was traced with a batch of 2.
+BATCHES = (1, 3)
+_SEED = 20
+# What torch raises from inside a network, whose code is not ours.
+_TORCH_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AssertionError)
+
+
+class WindowCheck(Settings):
+    """Torch against ONNX Runtime on one batch of windows."""
+
+    shape: tuple[int, ...] = Field(description="(B, C, H, W, D)")
+    content: str
+    largest_difference: float = Field(description="Of logits, absolute")
+    largest_logit: float
+    disagreement: float = Field(description="Share of voxels whose class differs")
+
+
+class CaseCheck(Settings):
+    """Torch against ONNX Runtime from scan to mask, on the scanner's grid."""
+
+    case: int
+    shape: tuple[int, int, int]
+    disagreement: float = Field(description="Share of voxels whose label differs")
+    foreground: float = Field(description="Share of voxels that torch labelled")
+
+
+class ParityReport(Settings):
+    """Everything that the gate compared; it is only written when all of it passed."""
+
+    passed: bool
+    model_sha256: str
+    weights_digest: str
+    fixed_roi: bool
+    logit_tolerance: float = LOGIT_TOLERANCE
+    disagreement_tolerance: float = DISAGREEMENT_TOLERANCE
+    provider: str
+    windows: tuple[WindowCheck, ...]
+    cases: tuple[CaseCheck, ...]
+
+
+def torch_predictor(network: "torch.nn.Module") -> Predictor:
+    """A copy of a network, on the CPU and in evaluation mode, as a ``Predictor``.
+
+    What torch raises comes out as ``GateError``.
+    """
+    import torch
+
+    quiet = copy.deepcopy(network).to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+
+    def predict(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            with torch.inference_mode():
+                logits: NDArray[np.float32] = quiet(torch.from_numpy(np.ascontiguousarray(windows))).numpy()
+        except _TORCH_ERRORS as error:
+            reason = " ".join([type(error).__name__, *str(error).split()])[:240]
+            raise GateError(f"parity: torch failed on windows of shape {windows.shape}: {reason}") from error
+        return logits
+
+    return predict
+
+
+def check_parity(network: "torch.nn.Module", path: Path, task: TaskSpec, cases: Sequence[Volume]) -> ParityReport:
+    """Compare a network with its exported file.
+
+    Args:
+        network: the torch network.
+        path: the ONNX file.
+        task: the contract that the file must carry.
+        cases: whole scans ``(C, H, W, D)`` to segment with both.
+
+    Returns:
+        The report, when everything is within tolerance.
+
+    Raises:
+        GateError: a check failed; the message says which, what was got and what is allowed.
+    """
+    if not cases:
+        raise GateError("parity: got no case to segment; give at least one scan")
+    try:
+        model = OnnxModel.load(path)
+    except RadfedError as error:
+        raise GateError(f"parity: the exported file cannot be used: {error}") from error
+    if model.task.digest != task.digest:
+        raise GateError(f"parity: the file carries another contract ({model.task.digest[:12]}, not {task.digest[:12]})")
+    reference = torch_predictor(network)
+    windows = tuple(_check_window(content, window, reference, model) for content, window in _windows(task, model))
+    if model.fixed_roi != needs_fixed_roi(task):
+        declared = "a fixed ROI" if model.fixed_roi else "free axes"
+        wanted = "a fixed ROI" if needs_fixed_roi(task) else "free axes"
+        raise GateError(f"parity: the file declares {declared}; {task.network.name} needs {wanted}")
+    return ParityReport(
+        passed=True,
+        model_sha256=file_digest(path),
+        weights_digest=model.weights_digest,
+        fixed_roi=model.fixed_roi,
+        provider=model.provider,
+        windows=windows,
+        cases=tuple(_check_case(number, case, task, reference, model) for number, case in enumerate(cases, start=1)),
+    )
+
+
+def _windows(task: TaskSpec, model: OnnxModel) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Seeded batches: noise alone, and a body with bright blobs, at every batch size and window shape."""
+    shapes = [task.roi_size]
+    if not model.fixed_roi:
+        height, width, depth = (side + task.network.total_stride for side in task.roi_size)
+        shapes.append((height, width, depth))
+    rng = np.random.default_rng(_SEED)
+    for shape, batch in product(shapes, BATCHES):
+        noise = rng.standard_normal((batch, len(task.channels), *shape)).astype(np.float32)
+        yield "noise", noise
+        blobs = ndimage.gaussian_filter(noise, sigma=(0, 0, 3, 3, 3), mode="wrap")
+        body = np.where(blobs > 0, 1.5, -0.5) + 0.1 * noise
+        yield "blobs", body.astype(np.float32)
+
+
+def _check_window(content: str, window: NDArray[np.float32], reference: Predictor, model: OnnxModel) -> WindowCheck:
+    where = f"windows of shape {window.shape} ({content})"
+    expected = reference(window)
+    try:
+        got = model(window)
+    except RadfedError as error:
+        raise GateError(f"parity: ONNX Runtime cannot run {where}, torch can: {error}") from error
+    if got.shape != expected.shape:
+        raise GateError(f"parity: {where}: ONNX Runtime gave the shape {got.shape}, torch {expected.shape}")
+    if not (np.isfinite(expected).all() and np.isfinite(got).all()):
+        raise GateError(f"parity: {where}: logits are NaN or infinite; these weights cannot be released")
+    difference = float(np.abs(expected - got).max())
+    if difference > LOGIT_TOLERANCE:
+        raise GateError(f"parity: {where}: logits differ by up to {difference:.3g}, allowed is {LOGIT_TOLERANCE:g}")
+    disagreement = float(np.mean(expected.argmax(axis=1) != got.argmax(axis=1)))
+    if disagreement > DISAGREEMENT_TOLERANCE:
+        raise GateError(
+            f"parity: {where}: the class differs in a share of {disagreement:.3g} of voxels, "
+            f"allowed is {DISAGREEMENT_TOLERANCE:g}"
+        )
+    return WindowCheck(
+        shape=window.shape,
+        content=content,
+        largest_difference=difference,
+        largest_logit=float(np.abs(expected).max()),
+        disagreement=disagreement,
+    )
+
+
+def _check_case(number: int, case: Volume, task: TaskSpec, reference: Predictor, model: OnnxModel) -> CaseCheck:
+    try:
+        expected, got = segment(case, task, reference), segment(case, task, model)
+    except GateError:
+        raise
+    except RadfedError as error:
+        raise GateError(f"parity: case {number} cannot be segmented: {error}") from error
+    disagreement = float(np.mean(expected != got))
+    if disagreement > DISAGREEMENT_TOLERANCE:
+        raise GateError(
+            f"parity: case {number}: masks differ in a share of {disagreement:.3g} of voxels, "
+            f"allowed is {DISAGREEMENT_TOLERANCE:g}"
+        )
+    return CaseCheck(case=number, shape=case.shape, disagreement=disagreement, foreground=float(np.mean(expected != 0)))
