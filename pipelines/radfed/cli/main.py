@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from radfed import __version__
-from radfed.cli import dataset, ingest, site
+from radfed.cli import dataset, demo, ingest, job, predict, release, site, validate
 from radfed.cli.console import GuardedGroup
 
 app = typer.Typer(
@@ -17,9 +17,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("demo")(demo.demo)
+app.add_typer(site.app, name="site")
 app.command("ingest")(ingest.ingest)
 app.add_typer(dataset.app, name="dataset")
-app.add_typer(site.app, name="site")
+app.add_typer(job.app, name="job")
+app.add_typer(release.app, name="release")
+app.command("predict")(predict.predict)
+app.command("validate")(validate.validate)
 
 
 def _version(wanted: bool) -> None:

@@ -1,5 +1,6 @@
 """The site's side: a closed executor. A job chooses settings that are checked here, never a command or a path."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,10 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
         self._trainer: SegmentationTrainer | None = None
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Let go of the data when the run ends."""
-        if event_type == EventType.END_RUN:
+        """Load torch while the server still prepares; let go of the data when the run ends."""
+        if event_type == EventType.START_RUN:
+            import_module("radfed.training.trainer")
+        elif event_type == EventType.END_RUN:
             self._trainer = None
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:

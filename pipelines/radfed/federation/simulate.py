@@ -23,6 +23,9 @@ from radfed.ledger import FinalLine, Line, read_ledger
 from radfed.site.config import SiteSettings
 
 _LOOK = 0.25
+# FLARE's simulator sleeps through fixed grace times of about 9 s at its end; the ledger's last line comes after all
+# results are on disk, so nothing is lost by not waiting.
+_GRACE = 1.0
 _RESULTS = ("ledger.jsonl", "best.safetensors", "final.safetensors")
 
 
@@ -72,14 +75,16 @@ def _watch(job: Job, place: Path, sites: list[str], run: Path, on_line: Callable
     results = place / "flare" / job.job.name / "server" / "simulate_job" / "radfed"
     job.write_json(place / "job.json")
     command = [sys.executable, "-m", __name__, str(place), *sites]
-    seen = 0
+    seen, concluded_at = 0, float("inf")
     with (run / "flare.log").open("wb") as log, _process(command, log.fileno(), len(sites), place / "sites") as process:
         while True:
-            ended = process.poll() is not None
+            ended = process.poll() is not None or time.monotonic() - concluded_at > _GRACE
             lines = read_ledger(results / "ledger.jsonl")
             for line in lines[seen:]:
                 on_line(line)
             seen = len(lines)
+            if lines and isinstance(lines[-1], FinalLine):
+                concluded_at = min(concluded_at, time.monotonic())
             if ended:
                 break
             time.sleep(_LOOK)

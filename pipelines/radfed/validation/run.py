@@ -16,7 +16,7 @@ from radfed.validation.comparison import ComparisonRow, load_comparison
 from radfed.validation.evaluate import Progress, evaluate
 from radfed.validation.flow import flow_of
 from radfed.validation.pictures import picture_cases
-from radfed.validation.report import ReportInput, write_report
+from radfed.validation.report import METRICS, REPORT, ReportInput, write_report
 from radfed.validation.results import Evaluation, Split, load_evaluations
 from radfed.validation.summary import Summary, summarise
 
@@ -24,6 +24,25 @@ MODEL = "model.onnx"
 LEDGER = "training/ledger.jsonl"
 PARITY = "evaluation/parity.json"
 COMPARISON = "evaluation/comparison.json"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A release's model with its scores on some datasets.
+
+    Attributes:
+        model: the model, to segment a case again for its picture.
+        model_digest: SHA-256 of ``model.onnx``.
+        datasets: what it was scored on.
+        evaluation: the scores.
+        timing: seconds by step.
+    """
+
+    model: OnnxModel
+    model_digest: str
+    datasets: tuple[Dataset, ...]
+    evaluation: Evaluation
+    timing: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,22 @@ def validate(
         InvalidInputError: the folder is no release, a dataset does not fit, or there is nothing to score.
         DataError: a case cannot be read, or has no reference.
     """
+    scored = score(release, datasets, split, on_progress)
+    given = report_input(release, scored, pictures)
+    write_report(given, out, pictures, cases)
+    summary = summarise(scored.evaluation, given.bootstrap)
+    return Validated(out / REPORT, out / METRICS, scored.evaluation, summary, given.phantom)
+
+
+def score(
+    release: Path, datasets: Sequence[Path], split: Split = "test", on_progress: Progress | None = None
+) -> Scored:
+    """Score a release's model on every case of a split.
+
+    Raises:
+        InvalidInputError: the folder is no release, a dataset does not fit, or there is nothing to score.
+        DataError: a case cannot be read, or has no reference.
+    """
     path = release / MODEL
     if not path.is_file():
         raise InvalidInputError(
@@ -69,36 +104,54 @@ def validate(
     start = time.perf_counter()
     model = OnnxModel.load(path)
     loaded = time.perf_counter()
-    opened = [Dataset.read(root) for root in datasets]
+    opened = tuple(Dataset.read(root) for root in datasets)
     evaluation = evaluate(model, model.task, opened, split, on_progress)
-    scored = time.perf_counter()
-    baselines, comparison = read_comparison(release / COMPARISON)
-    shown = picture_cases(evaluation, opened, model.task, model) if pictures else ()
     segmenting = sum(case.seconds for case in evaluation.cases)
-    given = ReportInput(
-        task=model.task,
-        evaluation=evaluation,
-        flow=tuple(flow_of(dataset) for dataset in opened),
+    timing = {
+        "loading the model": loaded - start,
+        "segmenting": segmenting,
+        "segmenting, per case": segmenting / len(evaluation.cases),
+        "reading and measuring": time.perf_counter() - loaded - segmenting,
+    }
+    return Scored(model, file_digest(path), opened, evaluation, timing)
+
+
+def report_input(
+    release: Path,
+    scored: Scored,
+    pictures: bool = True,
+    baselines: Mapping[str, Evaluation] | None = None,
+    timing: Mapping[str, float] | None = None,
+) -> ReportInput:
+    """Gather what a report is made from.
+
+    Args:
+        release: folder that may hold the training ledger, parity and comparison.
+        scored: what ``score`` found in it.
+        pictures: whether the best, median and worst cases are drawn.
+        baselines: other models' scores; by default those beside the release, if there are any.
+        timing: seconds by step; by default those of the scoring.
+
+    Raises:
+        InvalidInputError: a file of the release is broken.
+        DataError: a case cannot be read for its picture.
+    """
+    others, comparison = (dict(baselines), ()) if baselines else read_comparison(release / COMPARISON)
+    shown = picture_cases(scored.evaluation, scored.datasets, scored.model.task, scored.model) if pictures else ()
+    return ReportInput(
+        task=scored.model.task,
+        evaluation=scored.evaluation,
+        flow=tuple(flow_of(dataset) for dataset in scored.datasets),
         ledger=read_ledger(release / LEDGER),
-        baselines=baselines,
+        baselines=others,
         comparison=comparison,
         parity=_parity(release / PARITY),
-        timing={
-            "loading the model": loaded - start,
-            "segmenting": segmenting,
-            "segmenting, per case": segmenting / len(evaluation.cases),
-            "reading and measuring": scored - loaded - segmenting,
-            "pictures": time.perf_counter() - scored,
-        },
-        model_digest=file_digest(path),
-        dataset_digests={dataset.site: dataset.digest for dataset in opened},
-        phantom=any(dataset.phantom for dataset in opened),
+        timing=scored.timing if timing is None else timing,
+        model_digest=scored.model_digest,
+        dataset_digests={dataset.site: dataset.digest for dataset in scored.datasets},
+        phantom=any(dataset.phantom for dataset in scored.datasets),
         case_pictures=shown,
         created=datetime.now(UTC),
-    )
-    write_report(given, out, pictures, cases)
-    return Validated(
-        out / "report.html", out / "metrics.json", evaluation, summarise(evaluation, given.bootstrap), given.phantom
     )
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 from radfed.dataset.ingest import IngestReport, IngestSettings, ingest
-from radfed.dataset.layout import Dataset
 from radfed.dataset.splits import SplitSettings
 from radfed.errors import InvalidInputError
 from radfed.federation.simulate import simulate
-from radfed.imaging.volume import Volume
 from radfed.job import Job, find_job
 from radfed.ledger import FinalLine, Line, read_ledger
+from radfed.release.cases import parity_cases
 from radfed.release.package import add_evaluation, build_release
 from radfed.site.config import init_site, read_secret
 from radfed.validation.report import METRICS, REPORT, write_report
@@ -24,9 +23,6 @@ from radfed.validation.summary import Summary, summarise
 from radfed.workflow.cohorts import JOBS, PHANTOMS, SPLIT_SEEDS, deal_out, download, find_data, make_phantoms
 from radfed.workflow.simulation import run_baselines
 from radfed.workflow.timing import Clock
-
-PARITY_CASES = 3
-"""Validation cases of each site on which the exported model must agree with torch, besides the synthetic ones."""
 
 
 class Narrator(Protocol):
@@ -102,7 +98,8 @@ def run_demo(settings: DemoSettings, narrator: Narrator) -> DemoResult:
     baselines = _baselines(settings, job, datasets, narrator, clock)
     with clock.span("export"):
         narrator.say("exporting to ONNX and checking that it agrees with torch")
-        release = build_release(out / "run", out / "release", cases=_parity_cases(datasets))
+        cases, phantom = parity_cases(list(datasets.values()))
+        release = build_release(out / "run", out / "release", cases, phantom=phantom)
     return _evaluate(settings, release, datasets, final, baselines, narrator, clock)
 
 
@@ -151,11 +148,6 @@ def _baselines(
         return run_baselines(
             job, datasets, settings.out / "run", lambda done: narrator.say(f"  {done.model}: {_dice(summarise(done))}")
         )
-
-
-def _parity_cases(datasets: Mapping[str, Path]) -> list[Volume]:
-    opened = (Dataset.read(root) for _, root in sorted(datasets.items()))
-    return [dataset.image(case) for dataset in opened for case in dataset.split("validation")[:PARITY_CASES]]
 
 
 def _evaluate(

@@ -1,0 +1,185 @@
+"""The claims about content: each function checks one, says what it saw, and raises ``GateError`` where it is false."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radfed.errors import GateError
+from radfed.imaging.nifti import read_image, read_label
+from radfed.inference.checksums import file_digest
+from radfed.inference.model import OnnxModel
+from radfed.inference.predict import MODEL
+from radfed.inference.segment import segment
+from radfed.job import Job
+from radfed.ledger import FinalLine, Line, RoundLine, SiteLine, conclude, read_ledger
+from radfed.release.conformance import CASES, VECTORS
+from radfed.release.metadata import network_data_format
+from radfed.release.package import CONFORMANCE, METADATA, PARITY, TASK, TRAINING, WEIGHTS
+from radfed.release.parity import DISAGREEMENT_TOLERANCE, LOGIT_TOLERANCE, ParityReport, torch_predictor
+from radfed.task import TaskSpec
+from radfed.weights import load_weights, weights_digest
+
+
+class NotVerifiableError(Exception):
+    """What it takes to check a claim is not here."""
+
+
+class Release(Protocol):
+    """What a claim needs of a release."""
+
+    def file(self, name: str) -> Path:
+        """A plain file of the release; raises ``GateError``."""
+
+    @property
+    def model(self) -> OnnxModel:
+        """The model; raises ``GateError`` if it does not stand alone."""
+
+
+def check_contract(release: Release) -> str:
+    """``task.yaml`` and the job's task equal the contract inside ``model.onnx``."""
+    task = TaskSpec.read(release.file(TASK))
+    job = Job.read_json(release.file(f"{TRAINING}/job.json"))
+    for where, other in ((MODEL, release.model.task), (f"{TRAINING}/job.json", job.task)):
+        if other.digest != task.digest:
+            raise GateError(f"{TASK} is {task.digest[:12]}, the contract in {where} is {other.digest[:12]}")
+    return f"contract {task.digest[:12]}"
+
+
+def check_metadata(release: Release) -> str:
+    """``metadata.json`` names the task and says what goes in and out as the contract does."""
+    content = json.loads(release.file(METADATA).read_text(encoding="utf-8"))
+    task = TaskSpec.read(release.file(TASK))
+    if content["name"] != task.name:
+        raise GateError(f"names the task {content['name']!r:.80}, the contract is {task.name!r}")
+    if content["network_data_format"] != network_data_format(task):
+        raise GateError("network_data_format does not follow from the contract")
+    return f"version {content['version']}"
+
+
+def check_ledger(release: Release) -> str:
+    """The last line of the ledger follows from the lines before it, and the run did not fail."""
+    path = release.file(f"{TRAINING}/ledger.jsonl")
+    lines = read_ledger(path)
+    written = [text for text in path.read_text(encoding="utf-8").splitlines() if text.strip()]
+    if len(lines) != len(written):
+        raise GateError(f"line {len(lines) + 1} is not readable")
+    before, final = _final(lines)
+    if final.outcome == "FAILED":
+        raise GateError("the run FAILED")
+    rounds = Job.read_json(release.file(f"{TRAINING}/job.json")).job.federation.rounds
+    accepted = {
+        n: sum(isinstance(x, SiteLine) and x.accepted and x.round == n for x in before) for n in _numbers(before)
+    }
+    for line in before:
+        if isinstance(line, RoundLine) and line.accepted != accepted.get(line.round, 0):
+            raise GateError(
+                f"round {line.round} says {line.accepted} accepted, its sites' lines show {accepted.get(line.round, 0)}"
+            )
+    expected = conclude(before, {line.site for line in before if isinstance(line, SiteLine)}, rounds)
+    if expected != final:
+        differs = [key for key, value in final.model_dump().items() if getattr(expected, key) != value]
+        said = ", ".join(
+            f"{key} {getattr(final, key)!r:.40} (lines show {getattr(expected, key)!r:.40})" for key in differs
+        )
+        raise GateError(f"the last line does not follow from the lines before it: {said}")
+    return f"{final.outcome}, {rounds} rounds"
+
+
+def check_weights(release: Release) -> str:
+    """The weights file, the ledger and ``model.onnx`` name one digest."""
+    got = weights_digest(load_weights(release.file(WEIGHTS)))
+    _, final = _final(read_ledger(release.file(f"{TRAINING}/ledger.jsonl")))
+    for where, digest in (("the ledger", final.digest), (MODEL, release.model.weights_digest)):
+        if digest != got:
+            raise GateError(f"{WEIGHTS} is {got[:12]}, {where} says {str(digest)[:12]}")
+    return f"weights {got[:12]}"
+
+
+def check_parity_report(release: Release) -> str:
+    """The gate's report is of this file, passed, and its figures are within the gate's tolerances."""
+    report = ParityReport.parse(release.file(PARITY).read_text(encoding="utf-8"), PARITY)
+    model = file_digest(release.file(MODEL))
+    if report.model_sha256 != model or report.weights_digest != release.model.weights_digest:
+        raise GateError(f"it is about another model: {report.model_sha256[:12]}, {MODEL} is {model[:12]}")
+    if not report.passed or not report.windows or not report.cases:
+        raise GateError("the gate was not passed, or nothing was compared")
+    logits = max(window.largest_difference for window in report.windows)
+    shares = max(*(window.disagreement for window in report.windows), *(case.disagreement for case in report.cases))
+    if logits > LOGIT_TOLERANCE or shares > DISAGREEMENT_TOLERANCE:
+        raise GateError(f"logits differ by {logits:.3g} and classes in a share of {shares:.3g}: beyond the tolerance")
+    return f"logits within {logits:.1e}, masks within {shares:.1e}, as reported by the builder"
+
+
+def check_conformance_logits(release: Release) -> str:
+    """One stored window gives the stored logits."""
+    window, expected = _vectors(release)
+    return f"largest difference {_compare_logits(release.model(window), expected):.1e}"
+
+
+def check_conformance_masks(release: Release) -> str:
+    """Each stored scan gives the stored mask, on the scan's own grid."""
+    worst = 0.0
+    for name in CASES:
+        scan = read_image(release.file(f"{CONFORMANCE}/{name}.nii.gz"))
+        expected = read_label(release.file(f"{CONFORMANCE}/{name}.mask.nii.gz"))
+        if expected.shape != scan.shape or not np.allclose(expected.affine, scan.affine, atol=1e-3):
+            raise GateError(f"{name}: the mask's grid is not the scan's")
+        share = float(np.mean(segment(scan, release.model.task, release.model) != expected.array[0]))
+        if share > DISAGREEMENT_TOLERANCE:
+            raise GateError(
+                f"{name}: the mask differs in a share of {share:.3g} of voxels, allowed is {DISAGREEMENT_TOLERANCE:g}"
+            )
+        worst = max(worst, share)
+    return f"{len(CASES)} scans, largest share of differing voxels {worst:.1e}"
+
+
+def check_rebuild(release: Release) -> str:
+    """The torch network with ``model.safetensors`` gives the logits of ``model.onnx``."""
+    try:
+        import torch
+
+        from radfed.training.networks import build_network
+    except ImportError as error:
+        raise NotVerifiableError(f"{error.name} is not installed here; pip install radfed[train]") from error
+    window, _ = _vectors(release)
+    network = build_network(TaskSpec.read(release.file(TASK)), seed=0)
+    weights = load_weights(release.file(WEIGHTS))
+    try:
+        network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    except RuntimeError as error:
+        raise GateError(f"{WEIGHTS} does not fit the network: {str(error)[:200]}") from error
+    return f"largest difference {_compare_logits(torch_predictor(network)(window), release.model(window)):.1e}"
+
+
+def _vectors(release: Release) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    vectors: dict[str, NDArray[Any]] = load_weights(release.file(f"{CONFORMANCE}/{VECTORS}"))
+    window, expected = vectors["window"], vectors["logits"]
+    if not (np.isfinite(window).all() and np.isfinite(expected).all() and window.size):
+        raise GateError(f"{VECTORS} holds NaN or infinity, or nothing")
+    return window, expected
+
+
+def _compare_logits(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest difference; the tolerance grows with the logits, as rounding does."""
+    if got.shape != expected.shape:
+        raise GateError(f"logits have the shape {got.shape}, expected is {expected.shape}")
+    difference = float(np.abs(got - expected).max())
+    allowed = LOGIT_TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if not difference <= allowed:
+        raise GateError(f"logits differ by up to {difference:.3g}, allowed is {allowed:.3g}")
+    return difference
+
+
+def _final(lines: list[Line]) -> tuple[list[Line], FinalLine]:
+    """The lines before the last, and the last, which must be the only final one."""
+    finals = [line for line in lines if isinstance(line, FinalLine)]
+    if len(finals) != 1 or lines[-1] is not finals[0]:
+        raise GateError(f"must end with its only final line, got {len(finals)} final lines")
+    return lines[:-1], finals[0]
+
+
+def _numbers(lines: list[Line]) -> set[int]:
+    return {line.round for line in lines if not isinstance(line, FinalLine)}

@@ -1,0 +1,184 @@
+"""A run folder to a release: everything another clinic needs to run, check and rebuild the model, or nothing at all."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from numpy.typing import NDArray
+
+from radfed.errors import GateError, InvalidInputError
+from radfed.imaging.volume import Volume
+from radfed.inference.model import OnnxModel
+from radfed.inference.predict import MODEL
+from radfed.job import Job
+from radfed.ledger import FinalLine, read_ledger
+from radfed.release.card import model_card
+from radfed.release.conformance import synthetic_cases, write_vectors
+from radfed.release.export import export_onnx
+from radfed.release.facts import TrainingFacts, training_facts
+from radfed.release.metadata import bundle_metadata, installed_packages
+from radfed.release.parity import ParityReport, check_parity
+from radfed.release.seal import check_sums, seal
+from radfed.task import TaskSpec
+from radfed.weights import load_weights, save_weights, weights_digest
+
+WEIGHTS, TASK, METADATA, CARD = "model.safetensors", "task.yaml", "metadata.json", "README.md"
+TRAINING, EVALUATION, CONFORMANCE = "training", "evaluation", "conformance"
+PARITY = f"{EVALUATION}/parity.json"
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that may be released."""
+
+    folder: Path
+    job: Job
+    facts: TrainingFacts
+    weights: dict[str, NDArray[Any]]
+    digest: str
+
+
+def build_release(
+    run: Path, out: Path, cases: Sequence[Volume] = (), version: str | None = None, phantom: bool = False
+) -> Path:
+    """Package the best model of a run as ``<out>/<task>-<version>/``.
+
+    Args:
+        run: what ``radfed job simulate`` wrote.
+        out: the folder in which the release's folder is made.
+        cases: scans for the whole-case parity check; none takes made-up ones.
+        version: of the release; None takes the task's.
+        phantom: whether the model was trained on made-up data; a task that says so of itself counts too.
+
+    Returns:
+        The release's folder. On any error nothing is left behind.
+
+    Raises:
+        InvalidInputError: the run is incomplete, the version is malformed, or the release is already there.
+        GateError: the run failed, its model is not the one in its ledger, or parity was not reached.
+    """
+    opened = _read_run(run)
+    task = opened.job.task
+    version = version or task.version
+    if not _VERSION.fullmatch(version):
+        raise InvalidInputError(f"a release's version must be like 1.0.0, got {version!r}")
+    name = f"{task.name}-{version}"
+    target = out / name
+    if target.exists():
+        raise InvalidInputError(f"{target}: is already there; give another version, or move it away")
+    out.mkdir(parents=True, exist_ok=True)
+    stage = out / f".{name}.{secrets.token_hex(4)}"
+    stage.mkdir()
+    try:
+        _fill(stage, opened, tuple(cases) or synthetic_cases(task), version, phantom or _says_phantom(task))
+        seal(stage)
+        os.rename(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return target
+
+
+def add_evaluation(release: Path, files: Mapping[str, Path]) -> None:
+    """Copy files into ``evaluation/`` and seal the release again.
+
+    Args:
+        release: a sealed release whose files are as listed.
+        files: by the path that each gets inside ``evaluation/``, for example ``metrics.json``.
+
+    Raises:
+        InvalidInputError: a name leads out of ``evaluation/`` or is ``parity.json``, or a file is missing.
+        GateError: the release is not as its list says; sealing it again would bless the change.
+    """
+    for name, source in files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or not path.parts or ".." in path.parts or path.as_posix() != name or "\n" in name:
+            raise InvalidInputError(f"evaluation file names are relative paths like metrics.json, got {name!r}")
+        if name == "parity.json":
+            raise InvalidInputError("parity.json is the gate's own report and is not replaced; give another name")
+        if not source.is_file():
+            raise InvalidInputError(f"{source}: is no file")
+    check_sums(release)
+    for name, source in files.items():
+        target = release / EVALUATION / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            shutil.copyfile(source, beside)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+    seal(release)
+
+
+def _read_run(run: Path) -> _Run:
+    if not (run / "job.json").is_file():
+        raise InvalidInputError(f"{run}: holds no job.json; give a folder that 'radfed job simulate' wrote")
+    job = Job.read_json(run / "job.json")
+    lines = read_ledger(run / "ledger.jsonl")
+    final = lines[-1] if lines else None
+    if not isinstance(final, FinalLine):
+        raise GateError("the run's ledger has no final line, so the run did not end; run the job again")
+    if final.outcome == "FAILED":
+        raise GateError("the run FAILED by its ledger; only a COMPLETED or DEGRADED run can be released")
+    weights = load_weights(run / "best.safetensors")
+    digest = weights_digest(weights)
+    if digest != final.digest:
+        raise GateError(
+            f"best.safetensors is not the model in the ledger: its digest is {digest[:12]}, "
+            f"the ledger's last line says {str(final.digest)[:12]}; run the job again"
+        )
+    return _Run(run, job, training_facts(lines, final), weights, digest)
+
+
+def _fill(stage: Path, run: _Run, cases: Sequence[Volume], version: str, phantom: bool) -> None:
+    task = run.job.task
+    parity = _write_model(stage, run, cases)
+    (stage / TASK).write_text(task.to_yaml(), encoding="utf-8")
+    (stage / EVALUATION).mkdir()
+    (stage / PARITY).write_text(parity.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_vectors(stage / CONFORMANCE, OnnxModel.load(stage / MODEL))
+    _write_training(stage / TRAINING, run)
+    _write_json(stage / METADATA, bundle_metadata(task, version, phantom))
+    (stage / CARD).write_text(model_card(task, version, run.facts, parity, phantom), encoding="utf-8")
+
+
+def _write_model(stage: Path, run: _Run, cases: Sequence[Volume]) -> ParityReport:
+    """Write both forms of the model and let them pass the gate."""
+    import torch
+
+    from radfed.training.networks import build_network
+
+    task = run.job.task
+    network = build_network(task, run.job.job.training.seed)
+    try:
+        network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in run.weights.items()})
+    except RuntimeError as error:
+        raise GateError(f"best.safetensors does not fit the task's {task.network.name}: {str(error)[:300]}") from error
+    save_weights(stage / WEIGHTS, run.weights)
+    export_onnx(network, task, stage / MODEL, run.digest)
+    return check_parity(network, stage / MODEL, task, cases)
+
+
+def _write_training(folder: Path, run: _Run) -> None:
+    folder.mkdir()
+    run.job.write_json(folder / "job.json")
+    shutil.copyfile(run.folder / "ledger.jsonl", folder / "ledger.jsonl")
+    if (run.folder / "baselines.json").is_file():
+        shutil.copyfile(run.folder / "baselines.json", folder / "baselines.json")
+    (folder / "history.json").write_text(run.facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (folder / "environment.txt").write_text(installed_packages(), encoding="utf-8")
+
+
+def _says_phantom(task: TaskSpec) -> bool:
+    return "phantom" in f"{task.name} {task.description}".lower()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
