@@ -7,7 +7,7 @@ OUT    ?= radfed-demo
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check test-base-install bench clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*##/  make \1\t/'
 
@@ -31,6 +31,9 @@ check: setup ## formatting, lint, types, import rules
 
 test: check ## all checks and the default test suite
 	$(BIN)/pytest
+
+test-base-install: setup ## what a clinic installs, in an environment of its own; minutes
+	$(BIN)/pytest -m slow tests/integration/test_base_install.py
 
 bench: setup ## figures of docs/reference/benchmarks.md; hours, needs RADFED_DATA
 	$(BIN)/python tools/bench/federation_gain.py

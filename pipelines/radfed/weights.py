@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from radfed.errors import InvalidInputError
 
@@ -29,7 +29,7 @@ def weights_digest(weights: Weights) -> str:
 def save_weights(path: Path, weights: Weights) -> None:
     """Write a safetensors file, beside its place first."""
     beside = path.with_name(f".{path.name}.partial")
-    save_file({name: np.array(array, order="C") for name, array in weights.items()}, beside)
+    beside.write_bytes(save({name: np.array(array, order="C") for name, array in weights.items()}))
     os.replace(beside, path)
 
 

@@ -87,7 +87,7 @@ def say(view: FederationView, line: Line, plain: bool) -> None:
     """Hand a ledger line to the view, and print it where no live table is shown."""
     words = view.take(line)
     if plain or not log.is_terminal:
-        log.print(words)
+        log.print(words, markup=False, soft_wrap=True)
 
 
 def _site_words(line: SiteLine) -> str:

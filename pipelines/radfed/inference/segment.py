@@ -29,7 +29,7 @@ def segment(volume: Volume, task: TaskSpec, predict: Predictor) -> NDArray[np.ui
     """
     scores, grid = class_scores(volume, task, predict)
     classes = grid.scores_to_source(scores).argmax(axis=0)
-    mask = np.array((0, *task.label_values), dtype=np.uint8)[classes]
+    mask: NDArray[np.uint8] = np.array((0, *task.label_values), dtype=np.uint8)[classes]
     if task.postprocessing.keep_largest_component:
         mask = _keep_largest(mask)
     return mask

@@ -23,10 +23,12 @@ def normalise(image: NDArray[np.float32], rule: Intensity) -> NDArray[np.float32
 
 def _clip(channel: NDArray[np.float32], rule: PercentileClip) -> NDArray[np.float32]:
     lower, upper = np.percentile(channel, [rule.lower, rule.upper])
-    return np.clip(channel, np.float32(lower), np.float32(upper))
+    clipped: NDArray[np.float32] = np.clip(channel, np.float32(lower), np.float32(upper))
+    return clipped
 
 
 def _zscore(channel: NDArray[np.float32], nonzero: bool) -> NDArray[np.float32]:
     inside = channel[channel > 0] if nonzero and (channel > 0).any() else channel
     mean, spread = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
-    return ((channel - mean) / max(float(spread), _LEAST_SPREAD)).astype(np.float32)
+    scaled: NDArray[np.float32] = ((channel - mean) / max(float(spread), _LEAST_SPREAD)).astype(np.float32)
+    return scaled

@@ -70,15 +70,10 @@ def check_ledger(release: Release) -> str:
     if final.outcome == "FAILED":
         raise GateError("the run FAILED")
     rounds = Job.read_json(release.file(f"{TRAINING}/job.json")).job.federation.rounds
-    accepted = {
-        n: sum(isinstance(x, SiteLine) and x.accepted and x.round == n for x in before) for n in _numbers(before)
-    }
-    for line in before:
-        if isinstance(line, RoundLine) and line.accepted != accepted.get(line.round, 0):
-            raise GateError(
-                f"round {line.round} says {line.accepted} accepted, its sites' lines show {accepted.get(line.round, 0)}"
-            )
-    expected = conclude(before, {line.site for line in before if isinstance(line, SiteLine)}, rounds)
+    sites = sorted({line.site for line in before if isinstance(line, SiteLine)})
+    for number in range(1, rounds + 1):
+        _check_round(number, before, sites)
+    expected = conclude(before, sites, rounds)
     if expected != final:
         differs = [key for key, value in final.model_dump().items() if getattr(expected, key) != value]
         said = ", ".join(
@@ -181,5 +176,12 @@ def _final(lines: list[Line]) -> tuple[list[Line], FinalLine]:
     return lines[:-1], finals[0]
 
 
-def _numbers(lines: list[Line]) -> set[int]:
-    return {line.round for line in lines if not isinstance(line, FinalLine)}
+def _check_round(number: int, lines: list[Line], sites: list[str]) -> None:
+    """Every site has one line in every round, and the round counts those that were accepted."""
+    here = [line for line in lines if isinstance(line, SiteLine) and line.round == number]
+    if sorted(line.site for line in here) != sites:
+        raise GateError(f"round {number} must have one line for each of {', '.join(sites)}")
+    accepted = sum(line.accepted for line in here)
+    said = [line.accepted for line in lines if isinstance(line, RoundLine) and line.round == number]
+    if said != [accepted]:
+        raise GateError(f"round {number} says {said} updates are in its aggregate, its sites' lines show {accepted}")

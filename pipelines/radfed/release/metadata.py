@@ -85,7 +85,7 @@ def network_data_format(task: TaskSpec) -> dict[str, Any]:
 def installed_packages() -> str:
     """One sorted ``name==version`` a line, of everything installed here."""
     found = {(dist.metadata["Name"] or "").lower(): dist.version for dist in distributions()}
-    return "".join(f"{name}=={found[name]}\n" for name in sorted(found) if name)
+    return "".join(sorted(f"{name}=={number}\n" for name, number in found.items() if name))
 
 
 def _classes(task: TaskSpec) -> dict[int, str]:

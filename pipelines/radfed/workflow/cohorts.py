@@ -11,6 +11,7 @@ from radfed.errors import InvalidInputError
 from radfed.imaging.phantoms import SCANNERS, write_cohort
 
 DATA_FOLDER = "RADFED_DATA"
+DEFAULT_DATA = "~/.cache/radfed/data"
 PHANTOMS = "phantoms"
 PHANTOM_CASES = 24
 SITES = 3
@@ -40,19 +41,18 @@ def make_phantoms(folder: Path, seed: int) -> dict[str, Path]:
 
 
 def find_data(name: str) -> Path:
-    """The folder of a public dataset: a path, or a name under ``$RADFED_DATA``.
+    """The folder of a public dataset: a path, or a name under ``$RADFED_DATA`` or ``~/.cache/radfed/data``.
 
     Raises:
         InvalidInputError: there is no such folder.
     """
-    base = os.environ.get(DATA_FOLDER)
-    for candidate in (Path(name), *([Path(base) / name] if base else [])):
+    base = Path(os.environ.get(DATA_FOLDER, DEFAULT_DATA)).expanduser()
+    for candidate in (Path(name), base / name):
         if candidate.is_dir():
             return candidate
-    looked = f"{base}/{name}" if base else f"a folder {name}; {DATA_FOLDER} is not set"
     raise InvalidInputError(
-        f"--data {name}: not found (looked for {looked}). Set {DATA_FOLDER} to the folder that holds it, or fetch it "
-        "with --download; without --data the demo makes phantoms"
+        f"--data {name}: there is neither a folder {name} nor {base / name}. Set {DATA_FOLDER} to the folder that "
+        "holds it, or fetch it with --download; without --data the demo makes phantoms"
     )
 
 

@@ -21,7 +21,6 @@ from radfed.validation.results import Evaluation
 from radfed.validation.run import report_input, score
 from radfed.validation.summary import Summary, summarise
 from radfed.workflow.cohorts import JOBS, PHANTOMS, SPLIT_SEEDS, deal_out, download, find_data, make_phantoms
-from radfed.workflow.simulation import run_baselines
 from radfed.workflow.timing import Clock
 
 
@@ -143,6 +142,9 @@ def _baselines(
 ) -> dict[str, Evaluation]:
     if not settings.baselines:
         return {}
+    # torch is not waited for by who does not train here.
+    from radfed.workflow.simulation import run_baselines
+
     narrator.say("training the baselines: all data pooled, and each site alone, each with as many steps")
     with clock.span("baselines"):
         return run_baselines(

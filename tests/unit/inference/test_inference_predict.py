@@ -78,7 +78,7 @@ def test_mask_is_the_same_in_the_world_however_the_scan_is_stored(
 
 
 def test_volumes_are_in_ml(tmp_path: Path, model: Path, scan: Volume) -> None:
-    write_image(tmp_path / "a.nii", scan)
+    nib.save(nib.Nifti1Image(scan.array[0], scan.affine), tmp_path / "a.nii")
     prediction = one(predict(model, tmp_path / "a.nii", tmp_path / "out"))
     assert prediction.mask == "a.nii.gz"
     voxels = int((mask_of(tmp_path / "out" / "a.nii.gz") == 3).sum())

@@ -88,11 +88,11 @@ def test_resampling_keeps_world_coordinates(spacing: tuple[float, float, float])
     """A linear ramp over the world is the same ramp on the task's grid: no half-voxel shift."""
     shape = (24, 24, 24)
     centres = [(np.arange(n) + 0.5) * s for n, s in zip(shape, spacing, strict=True)]
-    ramp = sum(np.meshgrid(*centres, indexing="ij")).astype(np.float32)
+    ramp = np.sum(np.meshgrid(*centres, indexing="ij"), axis=0).astype(np.float32)
     chosen = task()
     grid = Grid.of(shape, np.diag([*spacing, 1.0]), chosen)
     there = grid.image_to_task(ramp[None])[0]
-    expected = sum(np.meshgrid(*[np.arange(n) + 0.5 for n in grid.task_shape], indexing="ij"))
+    expected = np.sum(np.meshgrid(*[np.arange(n) + 0.5 for n in grid.task_shape], indexing="ij"), axis=0)
     inner = (slice(3, -3),) * 3  # the smoothing and the repeated edge bend the ramp at the border
     np.testing.assert_allclose(there[inner], expected[inner], atol=1e-3)
     back = grid.scores_to_source(there[None])[0]

@@ -1,0 +1,110 @@
+"""The commands of the README, one after the other, as a user would type them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+BLOCK_TRAINING = "import sys; sys.modules.update(dict.fromkeys(('torch', 'monai', 'nvflare')));"
+"""Importing any of the three fails in such a process, as it does where only the base install is."""
+
+Json = dict[str, Any]
+
+
+def radfed(*arguments: str | Path, code: int = 0) -> Json:
+    """Run ``radfed ... --json`` and read its one object from stdout."""
+    done = _run([sys.executable, "-m", "radfed.cli.main"], arguments)
+    assert done.returncode == code, done.stderr[-3000:]
+    result: Json = json.loads(done.stdout)
+    return result
+
+
+def radfed_base(*arguments: str | Path) -> Json:
+    """The same without torch, monai and nvflare."""
+    done = _run([sys.executable, "-c", BLOCK_TRAINING + "from radfed.cli.main import main; main()"], arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result: Json = json.loads(done.stdout)
+    return result
+
+
+def _run(command: list[str], arguments: tuple[str | Path, ...]) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "RADFED_DATA"}
+    texts = [str(argument) for argument in arguments]
+    return subprocess.run(
+        [*command, *texts, "--json"], capture_output=True, text=True, check=False, env=environment, timeout=400
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Json]:
+    out = tmp_path_factory.mktemp("demo") / "out"
+    return out, radfed("demo", "--out", out, "--rounds", "2", "--local-steps", "4", "--baselines")
+
+
+def test_it_ends_with_a_release_a_report_and_where_the_time_went(demo: tuple[Path, Json]) -> None:
+    out, result = demo
+    assert result["outcome"] == "COMPLETED"
+    assert set(result["baselines"]) == {"pooled", "local-north", "local-harbour", "local-valley"}
+    assert set(result["seconds"]) == {"data", "training", "evaluation", "FLARE", "baselines", "export", "report"}
+    report = Path(result["report"]).read_text()
+    assert "PHANTOM DATA" in report
+    assert "<img" in report
+    assert (out / "run" / "comparison.json").is_file()
+
+
+def test_the_forgotten_label_is_quarantined(demo: tuple[Path, Json]) -> None:
+    lines = [json.loads(x) for x in (demo[0] / "datasets" / "valley" / "quarantine.jsonl").read_text().splitlines()]
+    assert [line["reason"] for line in lines] == ["no_label"]
+
+
+def test_the_release_verifies_with_and_without_torch(demo: tuple[Path, Json]) -> None:
+    release = demo[1]["release"]
+    with_torch, without = radfed("release", "verify", release), radfed_base("release", "verify", release)
+    assert with_torch["ok"]
+    assert {claim["verdict"] for claim in with_torch["claims"]} == {"PASS"}
+    assert without["ok"]
+    assert [claim["verdict"] for claim in without["claims"]].count("NOT VERIFIABLE") == 1
+
+
+def test_what_travels_holds_no_case_and_no_picture(demo: tuple[Path, Json]) -> None:
+    out, result = demo
+    cases = [json.loads(x) for x in (out / "datasets" / "north" / "cases.jsonl").read_text().splitlines()]
+    for path in Path(result["release"]).rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for case in cases:
+                assert case["id"].encode() not in content, path.name
+                assert case["patient"].encode() not in content, path.name
+            assert str(out).encode() not in content, path.name
+    assert "data:image/png" not in (Path(result["release"]) / "evaluation" / "report.html").read_text()
+
+
+def test_a_clinic_predicts_and_validates_without_torch(demo: tuple[Path, Json], tmp_path: Path) -> None:
+    out, result = demo
+    scans = sorted((out / "hospitals" / "valley" / "imagesTr").glob("*.nii.gz"))[:2]
+    radfed_base("predict", result["release"], scans[0].parent, "--out", tmp_path / "masks")
+    for scan in scans:
+        mask, image = nib.load(tmp_path / "masks" / scan.name), nib.load(scan)
+        assert mask.shape == image.shape
+        np.testing.assert_allclose(mask.affine, image.affine)
+    again = radfed_base("validate", result["release"], out / "datasets" / "north", "--out", tmp_path / "report")
+    mine = result["summary"]["sites"]["north"]["mean"]["dice"]["mean"]
+    assert again["pooled"]["mean"]["dice"]["mean"] == pytest.approx(mine)
+
+
+def test_the_demo_does_not_touch_a_folder_in_use(demo: tuple[Path, Json]) -> None:
+    error = radfed("demo", "--out", demo[0], code=2)
+    assert "is not empty" in error["error"]
+
+
+def test_data_that_are_not_there_are_named(tmp_path: Path) -> None:
+    error = radfed(
+        "demo", "--data", "msd_hippocampus_none", "--job", "hippocampus_segmentation", "--out", tmp_path, code=2
+    )
+    assert "RADFED_DATA" in error["error"]
