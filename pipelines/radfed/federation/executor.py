@@ -50,8 +50,10 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
         try:
             answer = self._answer(task_name, FLModelUtils.from_shareable(shareable), fl_ctx, abort_signal)
         except RadfedError as error:
-            # The text may name cases of this site: it is logged here and only its code is sent.
-            self.log_error(fl_ctx, str(error))
+            # The text may name cases of this site. FLARE can stream its error log to the server, so the text goes to
+            # the site's own log below that level, and only the code is an error.
+            self.log_warning(fl_ctx, str(error))
+            self.log_error(fl_ctx, f"{task_name}: {error.reason}")
             return make_reply(ReturnCode.EXECUTION_EXCEPTION, headers={"radfed_reason": error.reason})
         reply: Shareable = FLModelUtils.to_shareable(answer)
         return reply
