@@ -29,8 +29,9 @@ check: setup ## formatting, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A process a core, a thread a process: torch processes with more threads than cores slow each other many times.
 test: check ## all checks and the default test suite
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 test-base-install: setup ## what a clinic installs, in an environment of its own; minutes
 	$(BIN)/pytest -m slow tests/integration/test_base_install.py

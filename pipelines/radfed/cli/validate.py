@@ -28,6 +28,10 @@ def validate(
     cases: Annotated[
         bool, typer.Option("--cases", help="Put a row a case, under pseudonyms, in metrics.json.")
     ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", help="Other models' scores: comparison.json of 'radfed job simulate --baselines'."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Score a release's model on labelled datasets and write a report.
@@ -42,7 +46,7 @@ def validate(
 
     chosen = check_split(split)
     with case_progress("scoring") as on_progress:
-        found = run(release, datasets, out, chosen, on_progress, pictures, cases)
+        found = run(release, datasets, out, chosen, on_progress, pictures, cases, compare)
     pooled = found.summary.pooled
     dice = pooled.mean.dice
     mean = "no case has a Dice" if dice is None else f"mean Dice {dice.mean:.3f}"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radfed.errors import DataError
+from radfed.imaging.plausibility import by, check_geometry, extent_ras
 from radfed.imaging.volume import Volume
 from radfed.task import Limits, TaskSpec
 
@@ -60,27 +61,6 @@ def check_image(image: Volume, task: TaskSpec | None) -> None:
     check_geometry(image, task.limits if task is not None else Limits())
 
 
-def check_geometry(volume: Volume, limits: Limits) -> None:
-    """Check extent and spacing of a RAS volume against limits (mm).
-
-    Raises:
-        DataError: ``implausible_spacing`` or ``implausible_size``.
-    """
-    # Extent first: where both are wrong, it says more plainly that this is another body part.
-    got = extent(volume)
-    for side, least, most in zip(got, limits.min_size_mm, limits.max_size_mm, strict=True):
-        if not least <= side <= most:
-            raise DataError(
-                "implausible_size",
-                f"extent {_by(got)} mm; allowed: {_by(limits.min_size_mm)} to {_by(limits.max_size_mm)} mm",
-            )
-    if min(volume.spacing) < limits.min_spacing or max(volume.spacing) > limits.max_spacing:
-        raise DataError(
-            "implausible_spacing",
-            f"spacing {_by(volume.spacing)} mm; allowed: {limits.min_spacing:g} to {limits.max_spacing:g} mm",
-        )
-
-
 def check_label(label: Volume, image: Volume, allowed: Collection[int] | None) -> None:
     """Check a RAS label ``(1, H, W, D)`` against its image and the label values that a task allows (None: any).
 
@@ -106,7 +86,7 @@ def check_same_grid(one: Volume, other: Volume, name: str, other_name: str) -> N
         DataError: ``shape_mismatch`` or ``affine_mismatch``.
     """
     if one.shape != other.shape:
-        raise DataError("shape_mismatch", f"{name} has {_by(one.shape)} voxels, {other_name} {_by(other.shape)}")
+        raise DataError("shape_mismatch", f"{name} has {by(one.shape)} voxels, {other_name} {by(other.shape)}")
     apart = grid_distance(one.affine, other.affine, one.shape)
     if apart > AFFINE_TOLERANCE_MM:
         raise DataError(
@@ -134,11 +114,11 @@ def check_against_cohort(volume: Volume, cohort: Sequence[tuple[float, float, fl
     if len(cohort) < OUTLIER_COHORT:
         return
     median = np.median(np.array(cohort), axis=0)
-    ratio = np.array(extent(volume)) / median
+    ratio = np.array(extent_ras(volume)) / median
     if (ratio > OUTLIER_FACTOR).all() or (ratio < 1 / OUTLIER_FACTOR).all():
         raise DataError(
             "implausible_size",
-            f"extent {_by(extent(volume))} mm, where the median of {len(cohort)} good cases is {_by(median)} mm: "
+            f"extent {by(extent_ras(volume))} mm, where the median of {len(cohort)} good cases is {by(median)} mm: "
             "does it belong to another body part?",
         )
 
@@ -153,18 +133,8 @@ def looks_like_label(array: NDArray[np.float32], allowed: Collection[int] | None
     return allowed is None or all(value == 0 or int(value) in allowed for value in values)
 
 
-def extent(volume: Volume) -> tuple[float, float, float]:
-    """Length of a volume along each of its axes, voxel edge to voxel edge (mm)."""
-    x, y, z = (side * spacing for side, spacing in zip(volume.shape, volume.spacing, strict=True))
-    return x, y, z
-
-
 def label_volumes(label: Volume) -> dict[int, float]:
     """Volume of each label value but 0 (mm^3)."""
     values, counts = np.unique(label.array, return_counts=True)
     voxel = abs(float(np.linalg.det(label.affine[:3, :3])))
     return {int(value): round(int(count) * voxel, 3) for value, count in zip(values, counts, strict=True) if value != 0}
-
-
-def _by(values: Sequence[float] | NDArray[np.float64]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)

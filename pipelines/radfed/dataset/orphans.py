@@ -2,11 +2,12 @@
 
 from collections.abc import Collection
 
-from radfed.dataset.checks import check_against_cohort, check_geometry, looks_like_label
+from radfed.dataset.checks import check_against_cohort, looks_like_label
 from radfed.dataset.layout import Case
 from radfed.dataset.sources import SourceCase
 from radfed.errors import DataError
 from radfed.imaging.nifti import read_image, to_ras
+from radfed.imaging.plausibility import check_geometry
 from radfed.imaging.volume import Volume
 from radfed.task import Limits, TaskSpec
 

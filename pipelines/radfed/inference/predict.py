@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from radfed.errors import DataError, GateError, InvalidInputError, RadfedError
 from radfed.imaging.nifti import read_image, write_mask
+from radfed.imaging.plausibility import check_geometry
 from radfed.imaging.volume import Volume
 from radfed.inference.checksums import file_digest, read_sums
-from radfed.inference.limits import check_limits
 from radfed.inference.model import OnnxModel
 from radfed.inference.segment import segment
 from radfed.task import TaskSpec
@@ -131,7 +131,7 @@ def _one(path: Path, out: Path, model: OnnxModel, alone: bool) -> Prediction:
                 "same_name", f"another input would be written to {_mask_name(path)} too; rename one of them"
             )
         volume = read_image(path)
-        check_limits(volume, model.task)
+        check_geometry(volume, model.task.limits)
         mask = segment(volume, model.task, model)
         write_mask(out / _mask_name(path), mask, volume.affine)
     except RadfedError as error:

@@ -70,5 +70,5 @@ def _starts(size: int, side: int, overlap: float) -> list[int]:
 def _gaussian(roi: tuple[int, int, int]) -> NDArray[np.float32]:
     axes = [np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2) / (side * _SIGMA_SHARE)) ** 2) for side in roi]
     weight = np.einsum("i,j,k->ijk", *axes)
-    floored: NDArray[np.float32] = np.maximum(weight / weight.max(), _LEAST_WEIGHT).astype(np.float32)
+    floored: NDArray[np.float32] = np.maximum(weight, _LEAST_WEIGHT).astype(np.float32)
     return floored

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from typing import Any
 
 from radfed import __version__
-from radfed.task import PercentileClip, TaskSpec, Window
+from radfed.task import TaskSpec, Window
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _PACKAGES = ("nibabel", "onnx", "onnxruntime", "safetensors", "scipy")
@@ -30,8 +30,8 @@ def bundle_metadata(task: TaskSpec, release_version: str, phantom: bool) -> dict
         "required_packages_version": {"radfed": __version__, **{name: _version(name) for name in _PACKAGES}},
         "task": task.description,
         "description": task.description,
-        "authors": "the sites of the federation, see README.md",
-        "copyright": "see README.md",
+        "authors": "not stated",
+        "copyright": "not stated",
         "data_source": "computer-made phantoms, no patients"
         if phantom
         else "hospital sites, see training/ledger.jsonl",
@@ -49,10 +49,9 @@ def bundle_metadata(task: TaskSpec, release_version: str, phantom: bool) -> dict
 def network_data_format(task: TaskSpec) -> dict[str, Any]:
     """What the network takes and gives, per window, in MONAI's terms."""
     shape = list(task.roi_size)
-    lower, upper = (0.0, 1.0) if isinstance(task.intensity, Window) else (-5.0, 5.0)
+    # Only a window bounds what the network sees; z-scores have no limits.
+    bounds = [0.0, 1.0] if isinstance(task.intensity, Window) else []
     kind = "hounsfield" if task.channels[0].modality == "CT" and isinstance(task.intensity, Window) else "magnitude"
-    if isinstance(task.intensity, PercentileClip):
-        lower, upper = -4.0, 8.0
     return {
         "inputs": {
             "image": {
@@ -62,7 +61,7 @@ def network_data_format(task: TaskSpec) -> dict[str, Any]:
                 "num_channels": len(task.channels),
                 "spatial_shape": shape,
                 "dtype": "float32",
-                "value_range": [lower, upper],
+                "value_range": bounds,
                 "is_patch_data": True,
                 "channel_def": {str(index): channel.name for index, channel in enumerate(task.channels)},
             }

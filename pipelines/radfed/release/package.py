@@ -170,8 +170,6 @@ def _write_training(folder: Path, run: _Run) -> None:
     folder.mkdir()
     run.job.write_json(folder / "job.json")
     shutil.copyfile(run.folder / "ledger.jsonl", folder / "ledger.jsonl")
-    if (run.folder / "baselines.json").is_file():
-        shutil.copyfile(run.folder / "baselines.json", folder / "baselines.json")
     (folder / "history.json").write_text(run.facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
     (folder / "environment.txt").write_text(installed_packages(), encoding="utf-8")
 

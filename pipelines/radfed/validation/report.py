@@ -80,6 +80,11 @@ def write_report(given: ReportInput, out: Path, pictures: bool = True, cases: bo
     write_atomically(out / METRICS, text + "\n")
 
 
+def travelling_comparison(given: ReportInput) -> tuple[ComparisonRow, ...]:
+    """The comparison that may travel: means only, without the sites that are too small to be shown by themselves."""
+    return _shown(given, travels=True)[1]
+
+
 def metrics_of(
     given: ReportInput,
     summary: Summary,

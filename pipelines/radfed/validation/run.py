@@ -64,6 +64,7 @@ def validate(
     on_progress: Progress | None = None,
     pictures: bool = True,
     cases: bool = False,
+    compare: Path | None = None,
 ) -> Validated:
     """Score a release's model and write ``report.html`` and ``metrics.json``.
 
@@ -75,13 +76,16 @@ def validate(
         on_progress: called after each case.
         pictures: False writes a report over groups of patients only, which may travel.
         cases: whether ``metrics.json`` holds a row a case.
+        compare: other models' scores, ``comparison.json`` of a run; by default those in the release, if any.
 
     Raises:
         InvalidInputError: the folder is no release, a dataset does not fit, or there is nothing to score.
         DataError: a case cannot be read, or has no reference.
     """
+    if compare is not None and not compare.is_file():
+        raise InvalidInputError(f"{compare}: is no file; give comparison.json of 'radfed job simulate --baselines'")
     scored = score(release, datasets, split, on_progress)
-    given = report_input(release, scored, pictures)
+    given = report_input(release, scored, pictures, compare=compare)
     write_report(given, out, pictures, cases)
     summary = summarise(scored.evaluation, given.bootstrap)
     return Validated(out / REPORT, out / METRICS, scored.evaluation, summary, given.phantom)
@@ -122,6 +126,7 @@ def report_input(
     pictures: bool = True,
     baselines: Mapping[str, Evaluation] | None = None,
     timing: Mapping[str, float] | None = None,
+    compare: Path | None = None,
 ) -> ReportInput:
     """Gather what a report is made from.
 
@@ -129,14 +134,15 @@ def report_input(
         release: folder that may hold the training ledger, parity and comparison.
         scored: what ``score`` found in it.
         pictures: whether the best, median and worst cases are drawn.
-        baselines: other models' scores; by default those beside the release, if there are any.
+        baselines: other models' scores; by default those of ``compare``.
         timing: seconds by step; by default those of the scoring.
+        compare: file with other models' scores; by default that of the release, if it has one.
 
     Raises:
         InvalidInputError: a file of the release is broken.
         DataError: a case cannot be read for its picture.
     """
-    others, comparison = (dict(baselines), ()) if baselines else read_comparison(release / COMPARISON)
+    others, comparison = (dict(baselines), ()) if baselines else read_comparison(compare or release / COMPARISON)
     shown = picture_cases(scored.evaluation, scored.datasets, scored.model.task, scored.model) if pictures else ()
     return ReportInput(
         task=scored.model.task,

@@ -16,12 +16,15 @@ from radfed.ledger import FinalLine, Line, read_ledger
 from radfed.release.cases import parity_cases
 from radfed.release.package import add_evaluation, build_release
 from radfed.site.config import init_site, read_secret
-from radfed.validation.report import METRICS, REPORT, write_report
+from radfed.validation.comparison import dump_comparison
+from radfed.validation.report import METRICS, REPORT, travelling_comparison, write_report
 from radfed.validation.results import Evaluation
 from radfed.validation.run import report_input, score
 from radfed.validation.summary import Summary, summarise
 from radfed.workflow.cohorts import JOBS, PHANTOMS, SPLIT_SEEDS, deal_out, download, find_data, make_phantoms
 from radfed.workflow.timing import Clock
+
+COMPARISON = "comparison.json"
 
 
 class Narrator(Protocol):
@@ -170,7 +173,8 @@ def _evaluate(
         write_report(given, settings.out / "report", pictures=True, cases=True)
         with tempfile.TemporaryDirectory() as travels:
             write_report(given, Path(travels), pictures=False)
-            add_evaluation(release, {name: Path(travels) / name for name in (REPORT, METRICS)})
+            dump_comparison(travelling_comparison(given), Path(travels) / COMPARISON)
+            add_evaluation(release, {name: Path(travels) / name for name in (REPORT, METRICS, COMPARISON)})
     return DemoResult(
         release=release,
         report=settings.out / "report" / REPORT,

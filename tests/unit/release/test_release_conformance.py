@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from radfed.inference.limits import check_limits
+from radfed.imaging.plausibility import check_geometry
 from radfed.release.conformance import synthetic_cases
 from radfed.task import Limits, TaskSpec, Window
 
@@ -23,7 +23,7 @@ def test_made_up_scans_are_within_the_tasks_limits_and_differ_in_grid(make_task:
     task = make_task(channels=2).model_copy(update={"limits": limits})
     cases = synthetic_cases(task)
     for case in cases:
-        check_limits(case, task)
+        check_geometry(case, task.limits)
         assert all(channel.std() > 0 for channel in case.array)
     assert len({nib.aff2axcodes(case.affine) for case in cases}) == 3
     # The first two travel in the release.
