@@ -72,7 +72,10 @@ def simulate(
     local_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each site in a round.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the job's own seed.")] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also train each site alone and all data pooled, with as many steps.")
+        bool,
+        typer.Option(
+            "--baselines", help="Also train all data pooled, and each site alone, with the same total of steps."
+        ),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:

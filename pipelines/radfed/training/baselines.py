@@ -1,4 +1,4 @@
-"""What a federation is compared with: one site alone, and all data pooled, with as many optimiser steps."""
+"""What a federation is compared with: one site alone, and all data pooled, with the same total of steps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

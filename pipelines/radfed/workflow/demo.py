@@ -148,7 +148,7 @@ def _baselines(
     # torch is not waited for by who does not train here.
     from radfed.workflow.simulation import run_baselines
 
-    narrator.say("training the baselines: all data pooled, and each site alone, each with as many steps")
+    narrator.say("training the baselines: all data pooled, and each site alone, with the same total of steps")
     with clock.span("baselines"):
         return run_baselines(
             job, datasets, settings.out / "run", lambda done: narrator.say(f"  {done.model}: {_dice(summarise(done))}")

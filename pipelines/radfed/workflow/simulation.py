@@ -26,11 +26,12 @@ POOLED = "pooled"
 def run_baselines(
     job: Job, datasets: Mapping[str, Path], run: Path, on_done: Callable[[Evaluation], None]
 ) -> dict[str, Evaluation]:
-    """Train each site alone and all data pooled, each with the federation's total of optimiser steps.
+    """Train each site alone and all data pooled, with the federation's total of optimiser steps.
 
-    The total is ``sites * rounds * local_steps``: a model that trained alone may not be said to have lost because it
-    trained less. Each is validated as often as the federation, keeps its best model, and is scored on every site's
-    test cases.
+    The total is ``sites * rounds * local_steps``. The pooled model takes all of it; a site alone takes the steps that it
+    takes in the federation, so that the local models together take the same total, and each site does the same work
+    with and without the others. Each model is validated as often as the federation, keeps its best, and is scored on
+    every site's test cases.
 
     Args:
         job: the federation's job.
@@ -71,7 +72,7 @@ def _baseline(name: str, job: Job, datasets: dict[str, Path], run: Path, threads
         job.job.training,
         _samples(chosen, "training", job),
         _samples(chosen, "validation", job),
-        steps=len(datasets) * federation.rounds * federation.local_steps,
+        steps=len(chosen) * federation.rounds * federation.local_steps,
         checkpoints=federation.rounds,
         device=device,
     )
