@@ -2,8 +2,8 @@
 
     RADFED_DATA=DIR python tools/bench/federation_gain.py --out gain
 
-Federated, pooled and the local models together each take the same total of optimiser steps. One line a seed as it comes, then a Markdown table with mean and
-range over the seeds for docs/reference/benchmarks.md.
+Federated, pooled and the local models together each take the same total of optimiser steps. One line a seed as it
+comes, then a Markdown table with mean and range over the seeds for docs/reference/benchmarks.md.
 """
 
 import argparse

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -68,8 +69,9 @@ class FederationView:
             )
         best = max((line.metric for line in self._scored if line.metric is not None), default=None)
         head = f"round {self._done}/{self._rounds}   best validation Dice {_number(best)}   {self.remaining()}"
-        bar = ProgressBar(total=self._rounds, completed=self._done, width=60)
-        return Group(Text(head), bar, table)
+        # Padding ends the bar's line; a bar by itself does not.
+        bar = Padding(ProgressBar(total=self._rounds, completed=self._done, width=60), 0)
+        return Group(Text(head), bar, table) if self._sites else Group(Text(head), bar)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         super().__init__(*args, **kwargs)
         self._answers: dict[str, tuple[str | None, float]] = {}
         self._asked_at = 0.0
+        self._best = -1.0
 
     def run(self) -> None:
         """The whole training; called by FLARE once the job runs on the server."""
@@ -60,7 +61,6 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         network = build_network(self._job.task, self._job.job.training.seed)
         model: Tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
         pending: RoundLine | None = None
-        self._best: float | None = None
         for number in range(1, rounds + 1):
             started = time.monotonic()
             lines, updates = self._ask(TRAIN, number, model, sites)
@@ -92,8 +92,10 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         cases = sum(count for _, count in measured)
         metric = sum(value * count for value, count in measured) / cases if cases else None
         self._ledger.append(line.model_copy(update={"metric": metric, "metric_cases": cases}))
-        if self._best is None or (metric is not None and metric >= self._best):
-            self._best = metric if metric is not None else -1.0
+        # As the ledger's conclusion ranks them: any metric beats none, and of equals the later round stands.
+        rank = -1.0 if metric is None else metric
+        if rank >= self._best:
+            self._best = rank
             save_weights(self._folder / "best.safetensors", model)
 
     def _ask(self, task: str, number: int, model: Tensors, sites: list[str]) -> tuple[list[SiteLine], list[Update]]:

@@ -4,8 +4,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from nvflare.apis.event_type import EventType
 from nvflare.apis.executor import Executor
 from nvflare.apis.fl_constant import ReturnCode
@@ -16,7 +14,7 @@ from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from radfed.dataset.layout import Dataset
-from radfed.errors import InvalidInputError, RadfedError
+from radfed.errors import InvalidInputError, RadfedError, TrainingError
 from radfed.federation.messages import JOB_FILE, TRAIN, VALIDATE, Report
 from radfed.federation.place import site_settings
 from radfed.job import Job
@@ -61,19 +59,21 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
     def _answer(self, task_name: str, received: FLModel, fl_ctx: FLContext, abort_signal: Signal) -> FLModel:
         trainer = self._trainer or self._prepare(fl_ctx)
         trainer.load(received.params)
-        score = trainer.validate(self._validation)
         report: dict[str, Any] = {"cases": len(self._training)}
-        if score is not None and (task_name == VALIDATE or received.current_round > 1):
+        # What comes with round 1 is the initial model, which nobody asks about.
+        is_aggregate = task_name == VALIDATE or received.current_round > 1
+        score = trainer.validate(self._validation) if is_aggregate else None
+        if score is not None:
             report |= {"metric": score.metric, "metric_cases": score.cases, "evaluation_seconds": score.seconds}
-        params: dict[str, NDArray[Any]] = {"nothing": np.zeros(1, dtype=np.float32)}
-        if task_name == TRAIN:
-            steps = self._job.job.federation.local_steps
-            trained = trainer.train(
-                self._training, (received.current_round - 1) * steps, steps, lambda: abort_signal.triggered
-            )
-            report |= {"loss": trained.loss, "train_seconds": trained.seconds}
-            params = trainer.weights()
-        return FLModel(params_type=ParamsType.FULL, params=params, metrics=Report(**report).model_dump())
+        if task_name == VALIDATE:
+            return FLModel(metrics=Report(**report).model_dump())
+        steps = self._job.job.federation.local_steps
+        first = (received.current_round - 1) * steps
+        trained = trainer.train(self._training, first, steps, stop=lambda: abort_signal.triggered)
+        if abort_signal.triggered:
+            raise TrainingError(f"stopped in round {received.current_round} before its steps were taken")
+        report |= {"loss": trained.loss, "train_seconds": trained.seconds}
+        return FLModel(params_type=ParamsType.FULL, params=trainer.weights(), metrics=Report(**report).model_dump())
 
     def _prepare(self, fl_ctx: FLContext) -> "SegmentationTrainer":
         """Read the job and this site's data, once a run."""

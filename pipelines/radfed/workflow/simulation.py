@@ -28,10 +28,10 @@ def run_baselines(
 ) -> dict[str, Evaluation]:
     """Train each site alone and all data pooled, with the federation's total of optimiser steps.
 
-    The total is ``sites * rounds * local_steps``. The pooled model takes all of it; a site alone takes the steps that it
-    takes in the federation, so that the local models together take the same total, and each site does the same work
-    with and without the others. Each model is validated as often as the federation, keeps its best, and is scored on
-    every site's test cases.
+    The total is ``sites * rounds * local_steps``. The pooled model takes all of it; a site alone takes the steps that
+    it takes in the federation, so that the local models together take the same total, and each site does the same
+    work with and without the others. Each model is validated as often as the federation, keeps its best, and is
+    scored on every site's test cases.
 
     Args:
         job: the federation's job.
