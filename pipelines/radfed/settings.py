@@ -57,8 +57,13 @@ class Settings(BaseModel):
 def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
     """One line a problem: the key's path, what was wrong, what was got, what is allowed."""
     lines = []
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems:
         at = problem["loc"]
+        if problem["type"] == "too_short" and any(
+            len(p["loc"]) > len(at) and p["loc"][: len(at)] == at for p in problems
+        ):
+            continue  # only short because its bad entries are not counted; those are named themselves
         owner = _model_at(model, at[:-1])
         key = ".".join(str(part) for part in _visible(model, at)) or "(top level)"
         got = f"got {problem['input']!r:.120}"
@@ -71,6 +76,11 @@ def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
             case "union_tag_invalid":
                 context = problem.get("ctx", {})
                 lines.append(f"{key}: got {context.get('tag')!r}; allowed: {context.get('expected_tags')}")
+            case "value_error":
+                # Our own validators say themselves what they got.
+                lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+            case "union_tag_not_found":
+                lines.append(f"{key}: {problem['ctx']['discriminator']} is required, but missing")
             case _:
                 lines.append(f"{key}: {problem['msg']}, {got}")
     return f"{source}: " + f"\n{source}: ".join(lines)

@@ -57,7 +57,8 @@ def export(
     from radfed.job import find_job
 
     folder = export_job(find_job(job).with_changes(rounds=rounds, seed=seed), out)
-    log.print(f"exported to {folder}; sites must allow the classes {', '.join(ALLOWED_CLASSES)}")
+    allowed = ", ".join(ALLOWED_CLASSES)
+    log.print(f"exported to {folder}; sites must allow the classes {allowed}", markup=False, soft_wrap=True)
     emit({"job": str(folder), "classes": list(ALLOWED_CLASSES)}, as_json)
 
 
