@@ -52,7 +52,7 @@ def simulate(job: Job, datasets: Mapping[str, Path], run: Path, on_line: Callabl
     job.write_json(run / "job.json")
     (run / "task.yaml").write_text(job.task.to_yaml(), encoding="utf-8")
     # FLARE splits its command line at spaces, so its workspace cannot lie under a folder of the user's choice.
-    with tempfile.TemporaryDirectory(prefix="radfed-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="radfed-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch)
         _write_sites(place / "sites", datasets)
         lines = _watch(job, place, sorted(datasets), run, on_line)
@@ -107,11 +107,14 @@ def _process(command: list[str], log: int, sites: int, site_folder: Path) -> Ite
     try:
         yield process
     finally:
-        for member in [*_children(family), family]:
+        members = [*_children(family), family]
+        for member in members:
             try:
                 member.kill()
             except psutil.NoSuchProcess:
                 continue
+        process.wait()
+        psutil.wait_procs(members, timeout=5)
 
 
 def _children(family: psutil.Process) -> list[psutil.Process]:

@@ -78,7 +78,9 @@ def torch_predictor(network: "torch.nn.Module") -> Predictor:
 
     from radfed.training.predictor import TorchPredictor
 
-    quiet = TorchPredictor(copy.deepcopy(network).to(device="cpu", memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+    cpu = torch.device("cpu")
+    apart = copy.deepcopy(network).to(device=cpu, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    quiet = TorchPredictor(apart, cpu)
 
     def predict(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         try:

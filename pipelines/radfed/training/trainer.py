@@ -68,7 +68,7 @@ class SegmentationTrainer:
             # Measured here: 7 to 14 % faster steps on two cores.
             network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload] # missing in torch's stubs
         self.network = network
-        self._predict = TorchPredictor(network)
+        self._predict = TorchPredictor(network, device)
         self.loss = build_loss(task)
         self.optimiser = torch.optim.AdamW(
             network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
