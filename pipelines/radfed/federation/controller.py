@@ -32,6 +32,8 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
     def __init__(self, *args: object, **kwargs: object) -> None:
         # FLARE's exporter and builder expect exactly *args and **kwargs on a controller.
         kwargs.setdefault("ignore_result_error", True)
+        # FLARE looks every 0.5 s whether a round is over; each round waits for that look.
+        kwargs.setdefault("task_check_period", 0.1)
         super().__init__(*args, **kwargs)
         self._answers: dict[str, tuple[str | None, float]] = {}
         self._asked_at = 0.0

@@ -25,7 +25,7 @@ from radfed.site.config import SiteSettings
 _LOOK = 0.25
 # FLARE's simulator sleeps through fixed grace times of about 9 s at its end; the ledger's last line comes after all
 # results are on disk, so nothing is lost by not waiting.
-_GRACE = 1.0
+_GRACE = 0.25
 _RESULTS = ("ledger.jsonl", "best.safetensors", "final.safetensors")
 
 

@@ -4,7 +4,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Protocol
 
 from radfed.dataset.ingest import IngestReport, IngestSettings, ingest
@@ -91,6 +93,8 @@ def run_demo(settings: DemoSettings, narrator: Narrator) -> DemoResult:
     clock, out = Clock(), settings.out
     with clock.span("data"):
         datasets = _datasets(settings, job, narrator)
+    # This process only waits while the sites train; torch, which the export needs, takes seconds to load.
+    Thread(target=import_module, args=("radfed.training.networks",), daemon=True).start()
     with narrator.federation(job) as on_line:
         wall = Clock()
         with wall.span("federation"):
