@@ -136,5 +136,8 @@ def looks_like_label(array: NDArray[np.float32], allowed: Collection[int] | None
 def label_volumes(label: Volume) -> dict[int, float]:
     """Volume of each label value but 0 (mm^3)."""
     values, counts = np.unique(label.array, return_counts=True)
-    voxel = abs(float(np.linalg.det(label.affine[:3, :3])))
-    return {int(value): round(int(count) * voxel, 3) for value, count in zip(values, counts, strict=True) if value != 0}
+    return {
+        int(value): round(int(count) * label.voxel_volume, 3)
+        for value, count in zip(values, counts, strict=True)
+        if value != 0
+    }

@@ -30,3 +30,8 @@ class Volume:
         """Distance between voxel centres along each array axis (mm)."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of a voxel (mm^3)."""
+        return abs(float(np.linalg.det(self.affine[:3, :3])))

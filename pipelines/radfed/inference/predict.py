@@ -145,6 +145,6 @@ def _one(path: Path, out: Path, model: OnnxModel, alone: bool) -> Prediction:
 
 def label_volumes_ml(mask: NDArray[np.uint8], volume: Volume, task: TaskSpec) -> dict[str, float]:
     """Volume of each of the task's labels by name (ml), 0 where it was not found."""
-    voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
+    voxel = volume.voxel_volume / 1000
     counts = np.bincount(mask.ravel(), minlength=256)
     return {label.name: round(int(counts[label.value]) * voxel, 4) for label in task.labels}

@@ -40,8 +40,8 @@ def slide(
         logits = predict(padded[None])[0]
         return np.ascontiguousarray(unpad(logits, margins))
     weight = _gaussian(roi)
-    total: NDArray[np.float32] | None = None
-    norm = np.zeros(spatial, dtype=np.float32)
+    total: NDArray[np.float64] | None = None
+    norm = np.zeros(spatial, dtype=np.float64)
     for first in range(0, len(corners), batch):
         windows = [
             tuple(slice(c, c + s) for c, s in zip(corner, roi, strict=True))
@@ -49,12 +49,12 @@ def slide(
         ]
         scores = predict(np.stack([padded[(slice(None), *window)] for window in windows]))
         if total is None:
-            total = np.zeros((scores.shape[1], *spatial), dtype=np.float32)
+            total = np.zeros((scores.shape[1], *spatial), dtype=np.float64)
         for window, score in zip(windows, scores, strict=True):
             total[(slice(None), *window)] += score * weight
             norm[window] += weight
     assert total is not None  # there is at least one window
-    return np.ascontiguousarray(unpad(total / norm, margins))
+    return np.ascontiguousarray(unpad(total / norm, margins), dtype=np.float32)
 
 
 def _starts(size: int, side: int, overlap: float) -> list[int]:

@@ -81,7 +81,7 @@ def _evaluate_case(predict: Predictor, task: TaskSpec, dataset: Dataset, case: C
     start = time.perf_counter()
     mask = segment(image, task, predict)
     seconds = time.perf_counter() - start
-    voxel_ml = abs(float(np.linalg.det(image.affine[:3, :3]))) / 1000.0
+    voxel_ml = image.voxel_volume / 1000.0
     labels = []
     for label in task.labels:
         marked, wanted = mask == label.value, reference == label.value
