@@ -7,6 +7,7 @@ the release, and nothing that it says is written down anywhere else.
 import hashlib
 import json
 import math
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -31,11 +32,50 @@ class Code(Settings):
     meaning: str = Field(description="Code meaning, for people")
 
 
+class SeriesRule(Settings):
+    """Which DICOM series of a study is the channel. What is not set, any series fulfils."""
+
+    description: str | None = Field(
+        default=None, description="Regular expression, searched in SeriesDescription or ProtocolName, case ignored"
+    )
+    exclude: str | None = Field(default=None, description="The same for series that must not be taken")
+    orientation: Literal["axial", "coronal", "sagittal"] | None = Field(
+        default=None, description="Plane of the slices, the closest one for oblique series"
+    )
+    min_thickness: PositiveFloat | None = Field(default=None, description="Least distance between slices (mm)")
+    max_thickness: PositiveFloat | None = Field(default=None, description="Largest distance between slices (mm)")
+    min_slices: PositiveInt = Field(default=3, description="Least number of slices")
+    prefer: Literal["most_slices", "thinnest", "first", "last"] | None = Field(
+        default=None,
+        description="Which to take if several fit; first and last are by SeriesNumber. "
+        "Not set: a study with several is refused",
+    )
+
+    @field_validator("description", "exclude")
+    @classmethod
+    def _is_expression(cls, text: str | None) -> str | None:
+        try:
+            re.compile(text or "")
+        except re.error as error:
+            raise ValueError(f"must be a regular expression: {error}, got {text!r}") from error
+        return text
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        least, most = self.min_thickness, self.max_thickness
+        if least is not None and most is not None and least > most:
+            raise ValueError(f"min_thickness must not be above max_thickness, got {least} and {most}")
+        return self
+
+
 class Channel(Settings):
     """One input image of a case."""
 
     name: Identifier
-    modality: Literal["CT", "MR", "PT", "OT"] = Field(default="OT", description="DICOM Modality")
+    modality: Literal["CT", "MR", "PT", "CR", "DX", "OT"] = Field(
+        default="OT", description="DICOM Modality; OT takes any"
+    )
+    series: SeriesRule = SeriesRule()
 
 
 class Label(Settings):
@@ -44,6 +84,9 @@ class Label(Settings):
     value: Annotated[int, Field(ge=1, le=255)] = Field(description="Voxel value in label files and masks")
     name: Identifier
     code: Code | None = Field(default=None, description="Coded term for DICOM SEG and SR")
+    aliases: tuple[str, ...] = Field(
+        default=(), description="Other names by which SEG and RTSTRUCT call it; case, spaces and dashes are ignored"
+    )
 
 
 class ZScore(Settings):

@@ -13,10 +13,10 @@ from radfed.imaging.plausibility import by, check_geometry, extent_ras
 from radfed.imaging.volume import Volume
 from radfed.task import Limits, TaskSpec
 
-REASONS: dict[str, str] = {
+CASE_REASONS: dict[str, str] = {
     "no_image": "a label without an image",
     "no_label": "an image without a label, where labels are needed",
-    "unreadable": "the file is not NIfTI, is cut short, or has the wrong number of dimensions",
+    "unreadable": "the file is no NIfTI or DICOM, is cut short, or has the wrong number of dimensions",
     "bad_affine": "the affine is singular, sheared, not finite, or missing: left and right are unknown",
     "shape_mismatch": "image and label, or two channels, differ in shape",
     "affine_mismatch": "image and label, or two channels, lie in different places",
@@ -30,6 +30,37 @@ REASONS: dict[str, str] = {
     "implausible_size": "the extent is outside the task's limits, or far from every other case",
     "duplicate": "another case has the same image",
 }
+"""Why a case is refused, whatever it came from."""
+
+DICOM_REASONS: dict[str, str] = {
+    "archive": "a packed archive, whose content was not looked at",
+    "missing_geometry": "position, orientation or pixel spacing are missing or no numbers",
+    "gap": "slices are missing, or their distances vary",
+    "tilt": "the slices are sheared, as by a tilted gantry",
+    "mixed_orientation": "the slices of a series have different orientations",
+    "mixed_spacing": "the slices of a series have different pixel spacings",
+    "overlapping_slices": "different slices lie at the same position",
+    "localizer": "a scout or localizer",
+    "too_few_slices": "fewer slices than a volume needs",
+    "missing_rescale": "a CT or PET without rescale slope and intercept: its units are unknown",
+    "undecodable": "the pixels cannot be decoded, or not within the limits of time and memory",
+    "unsupported_pixels": "colour, or another kind of pixel that is no measured intensity",
+    "mosaic": "a mosaic, which needs the dcm2niix backend",
+    "several_volumes": "several volumes over time or contrast, where the task needs one",
+    "converter_mismatch": "dcm2niix and the DICOM headers disagree",
+    "no_matching_series": "the study has no series that a channel's rule takes",
+    "ambiguous_series": "several series fit a channel's rule, which states no preference",
+    "label_reference": "the label refers to images that are not here",
+    "unmapped_label": "no structure of the label is one of the task's",
+    "overlapping_labels": "two structures claim the same voxels",
+    "bad_contour": "a contour cannot be rasterised",
+    "burned_in_text": "names or dates may be burned into the pixels",
+    "residual_identifier": "an identifying value of the source was found in the output",
+    "not_retrieved": "the PACS lists it but did not give it",
+}
+"""Why a DICOM series or study is no case."""
+
+REASONS: dict[str, str] = CASE_REASONS | DICOM_REASONS
 
 AFFINE_TOLERANCE_MM = 1e-2
 """How far apart two grids' corners may lie: well above what float32 headers lose, far below any anatomy."""

@@ -18,6 +18,14 @@ DATALIST, CASES, QUARANTINE = "dataset.json", "cases.jsonl", "quarantine.jsonl"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Scanner(Settings):
+    """What made a scan, as far as it helps to see why sites differ."""
+
+    manufacturer: str = ""
+    model: str = ""
+    field_strength: float | None = Field(default=None, description="Tesla")
+
+
 class Case(Settings):
     """One line of ``cases.jsonl``: a case under its pseudonym. Axes are RAS, lengths mm."""
 
@@ -35,6 +43,12 @@ class Case(Settings):
     spacing: tuple[float, float, float] = Field(description="Voxel spacing along R, A, S (mm)")
     source_orientation: str = Field(description="Axis codes of the file that was ingested, for example LPS")
     label_volumes: dict[int, float] = Field(default={}, description="Volume per label value (mm^3)")
+    modality: str = Field(default="", description="DICOM Modality, empty for NIfTI")
+    scanner: Scanner | None = Field(default=None, description="From DICOM headers")
+    steps: tuple[str, ...] = Field(
+        default=(), description="What was done to the voxels on the way, for example an interpolated gap; mostly nothing"
+    )
+    defaced: bool | None = Field(default=None, description="False for a head whose face is in the voxels")
     qc: Literal["passed"] = Field(default="passed", description="A case that did not pass is in quarantine.jsonl")
 
 

@@ -10,6 +10,9 @@ from pydantic import Field
 
 from radfed.dataset.splits import SplitSettings
 from radfed.errors import GateError, InvalidInputError
+from radfed.imaging.deid.settings import DeidSettings
+from radfed.imaging.dicom.options import ReadOptions
+from radfed.imaging.pacs.settings import PacsSettings
 from radfed.settings import Settings
 
 SITE_FILE, SECRET_FILE, PSEUDONYMS_FILE = "site.yaml", "secret.key", "pseudonyms.csv"
@@ -29,6 +32,9 @@ class SiteSettings(Settings):
     split: SplitSettings = Field(default=SplitSettings(), description="Shares of patients kept from training")
     threads: Annotated[int, Field(ge=1)] | None = Field(default=None, description="CPU threads of a job; all if empty")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where jobs run")
+    reading: ReadOptions = Field(default=ReadOptions(), description="What reading DICOM may do to voxels")
+    deidentification: DeidSettings = Field(default=DeidSettings(), description="What is taken out of DICOM")
+    pacs: PacsSettings = Field(default=PacsSettings(), description="How the PACS is reached")
 
 
 def init_site(folder: Path, name: str) -> SiteSettings:

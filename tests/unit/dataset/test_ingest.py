@@ -10,7 +10,7 @@ import pytest
 # pytest puts this folder on the path, mypy does not.
 from dataset_cases import image_array, label_array  # type: ignore[import-not-found]
 
-from radfed.dataset.checks import REASONS
+from radfed.dataset.checks import CASE_REASONS
 from radfed.dataset.ingest import IngestSettings, ingest
 from radfed.dataset.layout import Dataset
 from radfed.dataset.pseudonyms import read_map
@@ -134,7 +134,7 @@ def test_each_bad_case_is_quarantined_for_its_own_reason(
     expected = spoil(good, add)
     report = ingest(good, tmp_path / "out", replace(settings, task=task, max_refused=0.9))
     assert reasons(tmp_path / "out", settings) == expected
-    assert set(expected.values()) | {"bad_affine"} == set(REASONS)
+    assert set(expected.values()) | {"bad_affine"} == set(CASE_REASONS)
     assert report.cases == 6
     assert report.reasons == dict.fromkeys(sorted(expected.values()), 1)
     text = (tmp_path / "out" / "quarantine.jsonl").read_text()

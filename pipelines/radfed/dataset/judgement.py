@@ -1,0 +1,24 @@
+"""What became of one candidate case of a source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from radfed.dataset.layout import Case
+from radfed.errors import DataError
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A case that was written under its pseudonym, or why there is none.
+
+    Attributes:
+        raw: raw id, unique in the source; never leaves the site.
+        patient: raw id of the patient; empty where nobody knows.
+        outcome: the case, or the reason to refuse it.
+        label_names: names of label values that the source itself gives.
+    """
+
+    raw: str
+    patient: str
+    outcome: Case | DataError
+    label_names: Mapping[int, str] = field(default_factory=dict)

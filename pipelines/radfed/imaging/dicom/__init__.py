@@ -1,0 +1,1 @@
+"""DICOM files to volumes: headers, series, proven geometry, decoded pixels."""

@@ -1,0 +1,20 @@
+"""What reading may do to voxels. All of it is off: a volume is as it was scanned, or refused."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from radfed.settings import Settings
+
+
+class ReadOptions(Settings):
+    """Explicit permissions; each one that was used is recorded in the case."""
+
+    interpolate_gaps: Annotated[int, Field(ge=0, le=5)] = Field(
+        default=0, description="Missing slices in a row that may be interpolated linearly; 0 refuses the series"
+    )
+    correct_tilt: bool = Field(default=False, description="Whether a tilted gantry's shear may be resampled away")
+    dcm2niix: bool = Field(
+        default=False, description="Whether mosaics may be read by dcm2niix; its output is checked against the headers"
+    )
+    min_slices: Annotated[int, Field(ge=1)] = Field(default=3, description="Fewer slices are no volume")

@@ -1,0 +1,1 @@
+"""DICOM objects about images: SEG, RTSTRUCT and SR."""

@@ -1,0 +1,1 @@
+"""The way from and to a PACS: DICOMweb and DIMSE."""
