@@ -7,7 +7,7 @@ OUT    ?= radfed-demo
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check test-base-install bench clean
+.PHONY: help setup system demo test check test-base-install bench clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*##/  make \1\t/'
 
@@ -20,6 +20,9 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 setup: $(BIN)/.installed ## virtual environment with everything pinned
 
+system: ## what the tests need of Debian: a PACS and OCR
+	@tools/system_packages.sh
+
 demo: setup ## three hospitals with phantoms to a release and a report, with no data at all
 	$(BIN)/radfed demo --out $(OUT)
 
@@ -30,7 +33,7 @@ check: setup ## formatting, lint, types, import rules
 	$(BIN)/lint-imports
 
 # A process a core, a thread a process: torch processes with more threads than cores slow each other many times.
-test: check ## all checks and the default test suite
+test: check system ## all checks and the default test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 test-base-install: setup ## what a clinic installs, in an environment of its own; minutes

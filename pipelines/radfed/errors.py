@@ -32,6 +32,10 @@ class DataError(RadfedError):
         super().__init__(message)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["DataError"], tuple[str, str]]:
+        """Both arguments, for errors that come from a worker process."""
+        return DataError, (self.reason, str(self))
+
 
 class DatasetRefusedError(RadfedError):
     """Too large a share of a dataset failed its checks."""

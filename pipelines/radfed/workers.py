@@ -5,15 +5,14 @@ C decoders are the part of reading that a hostile or broken file reaches; none o
 
 import multiprocessing
 import os
+import pickle
 import resource
-from collections import deque
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
-
-from pebble import ProcessExpired, ProcessPool
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -22,6 +21,7 @@ MEMORY = 1500 * 2**20
 """What a piece of work may allocate beyond what its worker holds when it starts (bytes)."""
 
 _PRELOADED = ["numpy", "pydicom", "radfed.imaging.dicom.read"]
+_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,52 @@ class Outcome(Generic[A, R]):
     error: Exception | None = None
 
 
-class Workers:
-    """A pool of processes for functions of a module and picklable arguments. Made by ``workers``."""
+class _Worker:
+    """One process and the pipe to it. It works on one item at a time."""
 
-    def __init__(self, pool: ProcessPool, count: int) -> None:
-        self._pool = pool
+    def __init__(self) -> None:
+        # A server process that never computed is the only thing that may be forked safely from a program with threads.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        # With their end closed here, the death of the process ends our reading.
+        theirs.close()
+        self.place = 0
+        self.deadline = 0.0
+
+    def give(self, place: int, work: tuple[object, ...], timeout: float) -> None:
+        """Begin with the item at this place of the order."""
+        self.place, self.deadline = place, time.monotonic() + timeout
+        self.pipe.send(work)
+
+    def take(self) -> tuple[object, Exception | None]:
+        """The value or the error that the process sent.
+
+        Raises:
+            ChildProcessError: it died instead.
+        """
+        try:
+            value, error = self.pipe.recv()
+        except (EOFError, OSError) as gone:
+            raise ChildProcessError("the process that worked on it died") from gone
+        return value, error
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.join(_END_SECONDS)
+        self.pipe.close()
+
+
+class Workers:
+    """A number of processes for functions of a module and picklable arguments. Made by ``workers``."""
+
+    def __init__(self, count: int) -> None:
         self._count = count
+        self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
 
     def map(
         self, function: Callable[[A], R], items: Iterable[A], timeout: float, memory: Callable[[A], int] | None = None
@@ -58,62 +98,116 @@ class Workers:
             timeout: of one item (s); its worker is ended and another one started.
             memory: what an item may allocate (bytes); None takes ``MEMORY`` for each.
         """
-        waiting: deque[tuple[A, Future[R]]] = deque()
-        for item in items:
-            limit = MEMORY if memory is None else memory(item)
-            waiting.append((item, self._pool.schedule(_limited, args=(function, item, limit), timeout=timeout)))
-            if len(waiting) > 2 * self._count:
-                yield _outcome(*waiting.popleft())
-        while waiting:
-            yield _outcome(*waiting.popleft())
+        source = enumerate(items)
+        given: dict[int, A] = {}
+        ended: dict[int, Outcome[A, R]] = {}
+        following, exhausted = 0, False
+        while True:
+            # No further ahead of what is taken than a few items a worker: memory does not grow with their number.
+            while not exhausted and len(self._busy) < self._count and len(given) < 4 * self._count:
+                place, item = next(source, (None, None))
+                if place is None:
+                    exhausted = True
+                    break
+                given[place] = item  # type: ignore[assignment]
+                limit = MEMORY if memory is None else memory(item)  # type: ignore[arg-type]
+                self._begin(place, (function, item, limit), timeout)
+            for place, value, error in self._step():
+                ended[place] = Outcome(given[place], value, error)  # type: ignore[arg-type]
+            while following in ended:
+                yield ended.pop(following)
+                del given[following]
+                following += 1
+            if exhausted and not given:
+                return
 
+    def end(self) -> None:
+        """End all processes."""
+        for worker in (*self._idle, *self._busy):
+            worker.end()
+        self._idle, self._busy = [], []
 
-def _outcome(item: A, future: "Future[R]") -> Outcome[A, R]:
-    try:
-        return Outcome(item, value=future.result())
-    except ProcessExpired:
-        return Outcome(item, error=ChildProcessError("the process that worked on it died"))
-    except Exception as error:  # whatever the work raised is the outcome; who asked decides
-        return Outcome(item, error=error)
+    def _begin(self, place: int, work: tuple[object, ...], timeout: float) -> None:
+        while True:
+            worker = self._idle.pop() if self._idle else _Worker()
+            try:
+                worker.give(place, work, timeout)
+            except OSError:  # it died while it had nothing to do; another one takes the item
+                worker.end()
+                continue
+            self._busy.append(worker)
+            return
+
+    def _step(self) -> Iterator[tuple[int, object, Exception | None]]:
+        """Wait for the next answer, death or deadline."""
+        if not self._busy:
+            return
+        left = min(worker.deadline for worker in self._busy) - time.monotonic()
+        ready = wait([worker.pipe for worker in self._busy], timeout=max(left, 0.0))
+        for worker in tuple(self._busy):
+            if worker.pipe in ready:
+                try:
+                    value, error = worker.take()
+                except ChildProcessError as death:
+                    yield self._replace(worker, death)
+                    continue
+                self._busy.remove(worker)
+                self._idle.append(worker)
+                yield worker.place, value, error
+            elif worker.deadline <= time.monotonic():
+                yield self._replace(worker, TimeoutError("it took too long"))
+
+    def _replace(self, worker: _Worker, error: Exception) -> tuple[int, None, Exception]:
+        """End a worker that is of no use any more; the next item starts another one."""
+        self._busy.remove(worker)
+        worker.end()
+        return worker.place, None, error
 
 
 @contextmanager
 def workers(count: int | None = None) -> Iterator[Workers]:
-    """Start worker processes, and end them with the block, whatever happens.
+    """Give worker processes, and end them with the block, whatever happens.
 
     Args:
         count: how many; None takes one a core.
     """
-    number = count or len(os.sched_getaffinity(0))
-    # A server process that never computed is the only thing that may be forked safely from a program with threads.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    pool = ProcessPool(max_workers=number, context=context, initializer=_prepare)
+    pool = Workers(count or len(os.sched_getaffinity(0)))
     try:
-        yield Workers(pool, number)
-        pool.close()
-    except BaseException:
-        pool.stop()
-        raise
+        yield pool
     finally:
-        pool.join()
+        pool.end()
 
 
-def _prepare() -> None:
-    """In a new worker: no core files, which would hold pixels; one thread, because a core has one worker."""
+def _serve(pipe: Connection) -> None:
+    """In a worker: answer until the other end closes. No core files, which would hold pixels; one thread a process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ["OMP_NUM_THREADS"] = "1"
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
+            function, item, memory = pipe.recv()
+            pipe.send(_portable(_run(function, item, memory)))
 
 
-def _limited(function: Callable[[A], R], item: A, memory: int) -> R:
+def _run(function: Callable[[Any], object], item: object, memory: int) -> tuple[object, Exception | None]:
     """Run the function with an end to what this process may allocate."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_held() + memory, hard))
     try:
-        return function(item)
+        return function(item), None
+    except Exception as error:  # whatever the work raised is the outcome; who asked decides
+        return None, error
     finally:
-        # Passing the result on, or the error, takes memory as well.
+        # Passing the result on takes memory as well.
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+def _portable(answer: tuple[object, Exception | None]) -> tuple[object, Exception | None]:
+    """The answer, or in words what cannot be passed on."""
+    try:
+        pickle.loads(pickle.dumps(answer[1]))
+    except Exception:  # an error may hold anything, and its class may be unable to rebuild it
+        return None, RuntimeError(f"{type(answer[1]).__name__}: {answer[1]}")
+    return answer
 
 
 def _held() -> int:

@@ -1,35 +1,61 @@
-"""``radfed ingest``: a source folder to a prepared dataset."""
+"""``radfed ingest``: a source folder or a PACS to a prepared dataset."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from radfed.cli.console import emit, log
+
+if TYPE_CHECKING:
+    from radfed.dataset.explain import SeriesLine
+    from radfed.dataset.ingest import IngestReport
 
 
 def ingest(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder of NIfTI files: MSD layout (imagesTr/, labelsTr/), images/ and labels/, or a flat folder."
+            help="Folder of DICOM files in any arrangement; folder of NIfTI files (imagesTr/ and labelsTr/, images/ "
+            "and labels/, or flat); or a PACS: dicomweb+https://HOST:PORT/PATH or dimse://AE@HOST:PORT, both with "
+            "filters such as ?Modality=MR&StudyDate=20240101-20241231."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the prepared dataset; replaced only on success.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the prepared dataset; replaced only on success.")
+    ] = None,
     task: Annotated[
-        Path | None, typer.Option("--task", help="task.yaml to check against. Without it any image is accepted.")
+        Path | None, typer.Option("--task", help="task.yaml to check against. Without it any image series is a case.")
     ] = None,
     site: Annotated[
         Path | None,
         typer.Option("--site", help="site.yaml from 'radfed site init'. Default: <OUT>.site/."),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Show which DICOM series would become which channel, and why; write nothing."),
+    ] = False,
     max_refused: Annotated[
         float | None,
         typer.Option("--max-refused", min=0.0, max=1.0, help="Largest share of cases that may fail. [site.yaml: 0.2]"),
     ] = None,
+    interpolate_gaps: Annotated[
+        int | None,
+        typer.Option("--interpolate-gaps", min=0, max=5, help="DICOM: missing slices in a row to fill. [site.yaml: 0]"),
+    ] = None,
+    correct_tilt: Annotated[
+        bool | None,
+        typer.Option("--correct-tilt/--refuse-tilt", help="DICOM: resample a tilted gantry's shear away."),
+    ] = None,
+    dcm2niix: Annotated[
+        bool | None,
+        typer.Option("--dcm2niix/--no-dcm2niix", help="DICOM: let dcm2niix read Siemens mosaics, and check it."),
+    ] = None,
     patients: Annotated[
         Path | None,
-        typer.Option("--patients", help="CSV with the columns id,patient. Default: each case is its own patient."),
+        typer.Option(
+            "--patients", help="NIfTI: CSV with the columns id,patient. Default: each case is its own patient."
+        ),
     ] = None,
     site_name: Annotated[str | None, typer.Option("--site-name", help="Name of the site, for example site-a.")] = None,
     split_seed: Annotated[int | None, typer.Option("--split-seed", help="Seed of the splits. [site.yaml: 0]")] = None,
@@ -39,23 +65,29 @@ def ingest(
 
     Every case is checked. What fails goes to quarantine.jsonl with a reason, the rest is written as RAS NIfTI with its
     original spacing, split by patient into training, validation and test. If too many fail, nothing is written.
+    Labels are DICOM SEG, RTSTRUCT or NIfTI. Nothing of the DICOM headers goes on but modality, scanner and geometry.
 
+    What comes from a PACS lies in the site's folder until it is ingested; interrupted, it goes on where it was.
     The map from pseudonyms to your files is pseudonyms.csv in the site's folder; keep it there.
 
-    Example: radfed ingest Task04_Hippocampus --task task.yaml --site site/site.yaml --out dataset
+    Example: radfed ingest export --task task.yaml --site site/site.yaml --out dataset
     """
-    from radfed.cli.progress import case_progress
-    from radfed.dataset.ingest import IngestSettings
+    from radfed.cli.progress import case_progress, file_progress
+    from radfed.dataset.explain import explain as explain_source
+    from radfed.dataset.ingest import IngestSettings, open_dicom
     from radfed.dataset.ingest import ingest as run
     from radfed.dataset.patients import read_patients
-    from radfed.dataset.sources import local_source
+    from radfed.errors import InvalidInputError
     from radfed.site.config import PSEUDONYMS_FILE, SiteSettings, open_site, read_secret
     from radfed.task import TaskSpec
+    from radfed.workflow.gather import discard, gather
 
-    folder = local_source(source)
+    if out is None and not (explain and site):
+        raise InvalidInputError("give --out, the folder of the dataset (or --site, if you only want to --explain)")
     spec = TaskSpec.read(task) if task else None
-    site_folder, decided = open_site(site, beside=out, name=site_name)
+    site_folder, decided = open_site(site, beside=out or Path("dataset"), name=site_name)
     name = SiteSettings.check({"name": site_name}, source="--site-name").name if site_name else decided.name
+    asked = {"interpolate_gaps": interpolate_gaps, "correct_tilt": correct_tilt, "dcm2niix": dcm2niix}
     settings = IngestSettings(
         site=name,
         secret=read_secret(site_folder),
@@ -64,13 +96,43 @@ def ingest(
         max_refused=decided.max_refused if max_refused is None else max_refused,
         split=decided.split if split_seed is None else decided.split.model_copy(update={"seed": split_seed}),
         patients=read_patients(patients) if patients else None,
+        reading=decided.reading.model_copy(update={key: value for key, value in asked.items() if value is not None}),
+        deidentification=decided.deidentification,
     )
-    with case_progress("checking") as on_progress:
-        report = run(folder, out, settings, on_progress)
+    with file_progress("retrieving") as on_file:
+        gathered = gather(source, site_folder, decided.pacs, on_file)
+    if explain or out is None:
+        with (
+            file_progress("reading headers") as on_file,
+            open_dicom(gathered.root, settings, on_file, gathered.files, gathered.missing) as found,
+        ):
+            _show_series(explain_source(found, spec, settings.secret), as_json)
+        return
+    with file_progress("reading headers") as on_file, case_progress("checking") as on_case:
+        report = run(gathered.root, out, settings, on_case, on_file, gathered.files, gathered.missing)
+    discard(gathered)
+    _show(report, out)
+    emit({"dataset": str(out), "site_folder": str(site_folder), **report.model_dump(mode="json")}, as_json)
+
+
+def _show(report: "IngestReport", out: Path) -> None:
     splits = ", ".join(f"{name} {count}" for name, count in report.splits.items())
     log.print(f"{out}: {report.cases} cases of {report.patients} patients ({splits})", markup=False, soft_wrap=True)
     for reason, count in report.reasons.items():
         log.print(f"quarantined: {reason} {count} (see quarantine.jsonl)", markup=False, soft_wrap=True)
     for warning in report.warnings:
         log.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
-    emit({"dataset": str(out), "site_folder": str(site_folder), **report.model_dump(mode="json")}, as_json)
+
+
+def _show_series(lines: "tuple[SeriesLine, ...]", as_json: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("patient", "no.", "modality", "description", "plane", "slices", "mm", "labels", "verdict")
+    for line in lines:
+        number = "" if line.series_number is None else str(line.series_number)
+        distance = "" if line.slice_distance is None else f"{line.slice_distance:g}"
+        facts = (line.patient, number, line.modality, line.description, line.plane, str(line.slices), distance)
+        table.add_row(*(Text(fact) for fact in facts), str(line.labels), Text(line.verdict))
+    log.print(table)
+    emit({"series": [line.model_dump(mode="json") for line in lines]}, as_json)

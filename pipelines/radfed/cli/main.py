@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from radfed import __version__
-from radfed.cli import dataset, demo, ingest, job, predict, release, site, validate
+from radfed.cli import dataset, deidentify, demo, ingest, job, predict, release, site, validate
 from radfed.cli.console import GuardedGroup
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(site.app, name="site")
 app.command("ingest")(ingest.ingest)
+app.command("deidentify")(deidentify.deidentify)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(job.app, name="job")
 app.add_typer(release.app, name="release")

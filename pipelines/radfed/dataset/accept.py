@@ -86,4 +86,3 @@ def withdraw(case: Case, staged: Path) -> None:
     for relative in (case.image, case.label):
         if relative:
             (staged / relative).unlink(missing_ok=True)
-

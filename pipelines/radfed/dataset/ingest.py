@@ -2,23 +2,29 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from radfed.dataset.accept import Acceptance, withdraw
+from radfed.dataset.dicom_source import DicomSource
 from radfed.dataset.judgement import Judgement
 from radfed.dataset.layout import Case, Datalist, Quarantined, entry, write_jsonl, write_lists
 from radfed.dataset.nifti_source import NiftiSource
 from radfed.dataset.pseudonyms import case_pseudonym, patient_pseudonym, write_map
+from radfed.dataset.sources import ENDINGS, FOLDERS
 from radfed.dataset.splits import SPLITS, SplitSettings
 from radfed.dataset.staging import check_places, replace, staging
-from radfed.errors import DataError, DatasetRefusedError
+from radfed.errors import DataError, DatasetRefusedError, InvalidInputError
 from radfed.imaging.deid.settings import DeidSettings
+from radfed.imaging.dicom.header import read_header
+from radfed.imaging.dicom.index import dicom_files
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.settings import Settings
 from radfed.task import TaskSpec
+from radfed.workers import workers
 
 Progress = Callable[[int, int], None]
 """Called with the number of cases done and the number of all cases."""
@@ -76,24 +82,79 @@ class CaseSource(Protocol):
     phantom: bool
     label_names: dict[int, str]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What people should know; free of identifiers."""
+
     def judge(self, how: Acceptance, on_progress: Progress) -> Iterator[Judgement]:
         """Judge each case: write what passes under ``how.staged``, say why the others fail."""
 
 
-def ingest(source: Path, out: Path, settings: IngestSettings, on_progress: Progress | None = None) -> IngestReport:
+def ingest(
+    source: Path,
+    out: Path,
+    settings: IngestSettings,
+    on_progress: Progress | None = None,
+    on_index: Progress | None = None,
+    files: Sequence[Path] | None = None,
+    missing: Mapping[str, int] | None = None,
+) -> IngestReport:
     """Ingest a folder of NIfTI or DICOM files into the dataset ``out``, replacing an older dataset only on success.
 
     Images and labels are written as RAS NIfTI with their original spacing. Splits are by patient.
 
+    Args:
+        source: the folder.
+        out: the dataset's folder.
+        settings: the site's.
+        on_progress: called with (done, total) cases.
+        on_index: called with (done, total) DICOM files whose headers were read.
+        files: which of the folder's files; None takes all.
+        missing: SeriesInstanceUID to the number of instances that a PACS lists and did not give.
+
     Raises:
         InvalidInputError: the source holds no case, ``out`` is something else than a dataset, or the patients'
-            mapping misses a case.
+            mapping misses a case or is given for DICOM.
         DatasetRefusedError: more than ``max_refused`` of the cases failed; why is kept in ``<out>.quarantine.jsonl``.
     """
     source, out = source.absolute(), out.absolute()
     check_places(source, out, settings.pseudonyms.absolute())
-    channels = len(settings.task.channels) if settings.task else 1
-    return ingest_cases(NiftiSource(source, channels, settings.patients), out, settings, on_progress)
+    if not holds_dicom(source):
+        channels = len(settings.task.channels) if settings.task else 1
+        return ingest_cases(NiftiSource(source, channels, settings.patients), out, settings, on_progress)
+    with open_dicom(source, settings, on_index, files, missing) as found:
+        return ingest_cases(found, out, settings, on_progress)
+
+
+@contextmanager
+def open_dicom(
+    source: Path,
+    settings: IngestSettings,
+    on_index: Progress | None = None,
+    files: Sequence[Path] | None = None,
+    missing: Mapping[str, int] | None = None,
+) -> Iterator[DicomSource]:
+    """Index a tree of DICOM files with worker processes, which go with the block; see ``ingest``."""
+    if settings.patients is not None:
+        raise InvalidInputError("a CSV of patients is for NIfTI files; DICOM files say themselves who is who")
+    with workers(settings.processes) as pool:
+        yield DicomSource(
+            source,
+            files,
+            pool,
+            settings.task,
+            settings.reading,
+            settings.deidentification,
+            missing,
+            on_index or (lambda _done, _total: None),
+        )
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Whether a folder is to be read as DICOM: it has no NIfTI images in a known arrangement, and a DICOM file."""
+    if any(path.name.lower().endswith(ENDINGS) for image, _ in FOLDERS for path in (folder / image).glob("*")):
+        return False
+    return any(read_header(path) is not None for path in dicom_files(folder))
 
 
 def ingest_cases(
@@ -102,10 +163,12 @@ def ingest_cases(
     """Ingest what a source gives; see ``ingest``."""
     with staging(out) as staged:
         how = Acceptance(settings.secret, staged, settings.split, settings.task)
-        judged = list(_without_duplicates(source.judge(how, on_progress or (lambda _done, _total: None)), staged))
+        judgements = source.judge(how, on_progress or (lambda _done, _total: None))
+        judged = list(_without_duplicates(judgements, staged))
         _keep_map(judged, settings)
         cases = tuple(item.outcome for item in judged if isinstance(item.outcome, Case))
-        quarantine = tuple(sorted((line for item in judged for line in _refusal(item, settings)), key=lambda q: q.id))
+        refused = (line for item in judged for line in _refusal(item, settings))
+        quarantine = tuple(sorted(refused, key=lambda line: line.id))
         _refuse_if_too_many(len(cases), quarantine, settings.max_refused, out)
         datalist = _datalist(source, _names(source, judged, settings.task), settings, cases)
         write_lists(staged, datalist, cases, quarantine)
@@ -214,7 +277,8 @@ def _report(
         splits=splits,
         quarantined=len(quarantine),
         reasons=dict(sorted(Counter(line.reason for line in quarantine).items())),
-        warnings=tuple(
+        warnings=source.warnings
+        + tuple(
             f"the split {split!r} is empty; ingest more patients, or try another --split-seed"
             for split, count in splits.items()
             if not count and (split == "training" or getattr(settings.split, split) > 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from radfed.dataset.layout import Case
 from radfed.errors import DataError
@@ -16,9 +17,11 @@ class Judgement:
         patient: raw id of the patient; empty where nobody knows.
         outcome: the case, or the reason to refuse it.
         label_names: names of label values that the source itself gives.
+        label_file: the label's file, where it was found by its grid and could fit another case too.
     """
 
     raw: str
     patient: str
     outcome: Case | DataError
     label_names: Mapping[int, str] = field(default_factory=dict)
+    label_file: Path | None = None

@@ -46,7 +46,7 @@ class Case(Settings):
     modality: str = Field(default="", description="DICOM Modality, empty for NIfTI")
     scanner: Scanner | None = Field(default=None, description="From DICOM headers")
     steps: tuple[str, ...] = Field(
-        default=(), description="What was done to the voxels on the way, for example an interpolated gap; mostly nothing"
+        default=(), description="What was done to the voxels on the way, such as an interpolated gap; mostly nothing"
     )
     defaced: bool | None = Field(default=None, description="False for a head whose face is in the voxels")
     qc: Literal["passed"] = Field(default="passed", description="A case that did not pass is in quarantine.jsonl")

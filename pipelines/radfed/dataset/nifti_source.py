@@ -26,6 +26,7 @@ class NiftiSource:
         self._patients = _patients(self._found.cases, patients)
         self.phantom = self._found.phantom
         self.label_names = dict(self._found.label_names)
+        self.warnings: tuple[str, ...] = ()
 
     def judge(self, how: Acceptance, on_progress: Callable[[int, int], None]) -> Iterator[Judgement]:
         """Judge each case: write what passes under ``how.staged``, say why the others fail."""

@@ -90,23 +90,6 @@ def find_cases(folder: Path, channels: int = 1) -> Source:
     return Source(cases, _is_phantom(content), _label_names(content))
 
 
-def local_source(source: str) -> Path:
-    """A source as a folder on this machine.
-
-    Raises:
-        InvalidInputError: the source is an address, or no folder.
-    """
-    if "://" in source:
-        scheme = source.split("://", 1)[0]
-        raise InvalidInputError(
-            f"{scheme}://: this version reads folders of NIfTI files only; export the images to a folder first"
-        )
-    path = Path(source)
-    if not path.is_dir():
-        raise InvalidInputError(f"{path}: is not a folder; give the folder that holds the images")
-    return path
-
-
 def stem(path: Path) -> str:
     """File name without ``.nii`` or ``.nii.gz``."""
     for ending in ENDINGS:

@@ -1,38 +1,46 @@
-"""Masks for files: each on the grid of its own input, one bad file stopping no other."""
+"""Masks for scans: each on the grid of its own input, one bad input stopping no other."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from radfed import __version__
+from radfed.dataset.channels import one_image
 from radfed.errors import DataError, GateError, InvalidInputError, RadfedError
+from radfed.imaging.dicom.index import Series
+from radfed.imaging.dicom.options import ReadOptions
+from radfed.imaging.dicom.read import ScannedVolume, read_series
 from radfed.imaging.nifti import read_image, write_mask
 from radfed.imaging.plausibility import check_geometry
 from radfed.imaging.volume import Volume
 from radfed.inference.checksums import file_digest, read_sums
+from radfed.inference.inputs import Input, find_inputs
 from radfed.inference.model import OnnxModel
 from radfed.inference.segment import segment
 from radfed.task import TaskSpec
 
 MODEL = "model.onnx"
-_SUFFIXES = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What came of one input file.
+    """What came of one input.
 
     Attributes:
-        name: of the input file.
+        name: of the input: a NIfTI file's name, or what the results of a DICOM series are called.
         mask: name of the mask in the output folder; None if there is none.
         volumes_ml: volume of each label by its name (ml); empty if there is no mask.
         seconds: on the clock, reading and writing included.
-        reason: code of what went wrong; None if the mask was written.
+        reason: code of what went wrong; None if everything was written.
         message: what went wrong, for people.
+        seg: name of the DICOM Segmentation; None for NIfTI input.
+        sr: name of the DICOM Structured Report with the volumes; None for NIfTI input.
+        sent: whether ``seg`` and ``sr`` were sent; None if that was not asked for, or there are none.
+        warnings: what people should know though it went well, such as an interpolated slice.
     """
 
     name: str
@@ -41,6 +49,10 @@ class Prediction:
     seconds: float
     reason: str | None = None
     message: str | None = None
+    seg: str | None = None
+    sr: str | None = None
+    sent: bool | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def predict(
@@ -49,37 +61,41 @@ def predict(
     out: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     threads: int | None = None,
+    reading: ReadOptions = ReadOptions(),  # noqa: B008 - frozen
 ) -> list[Prediction]:
-    """Segment a file, or every NIfTI file of a folder, and write ``<input name>.nii.gz`` for each into ``out``.
+    """Segment a file, or everything in a folder, and write ``<input name>.nii.gz`` for each case into ``out``.
+
+    A case of DICOM series also gets ``<input name>.seg.dcm`` and ``<input name>.sr.dcm``, all three or none.
 
     Args:
         release: a release's folder, or an ``.onnx`` file with its contract.
-        source: ``.nii`` or ``.nii.gz``, or a folder of such files; several channels are one 4D file.
-        out: folder of the masks, made if missing.
-        on_progress: called with (done, total) files.
+        source: NIfTI (several channels are one 4D file) or DICOM, a file or a folder; of a folder the NIfTI files in it
+            and the DICOM files in its whole tree.
+        out: folder of the results, made if missing.
+        on_progress: called with (done, total) inputs.
         threads: CPU threads; None takes all cores.
+        reading: what reading DICOM may do to voxels.
 
     Returns:
-        One entry a file, in the order of their names; look at ``reason``.
+        One entry an input, in the order of their names; look at ``reason``.
 
     Raises:
         InvalidInputError: the release or the source cannot be used at all.
         GateError: the release's model is not the one that it lists.
     """
-    files = _inputs(source, out)
     model = OnnxModel.load(_model_file(release), threads)
+    inputs = find_inputs(source, out, model.task)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInputError(
             f"{out}: cannot be made a folder ({type(error).__name__}); give another --out"
         ) from error
-    names = Counter(_mask_name(path) for path in files)
     predictions = []
-    on_progress(0, len(files))
-    for done, path in enumerate(files, start=1):
-        predictions.append(_one(path, out, model, alone=names[_mask_name(path)] == 1))
-        on_progress(done, len(files))
+    on_progress(0, len(inputs))
+    for done, one in enumerate(inputs, start=1):
+        predictions.append(_one(one, out, model, reading))
+        on_progress(done, len(inputs))
     return predictions
 
 
@@ -100,47 +116,75 @@ def _model_file(release: Path) -> Path:
     return path
 
 
-def _inputs(source: Path, out: Path) -> list[Path]:
-    if source.is_dir():
-        # Names with a leading dot are a system's own: macOS keeps its '._' files beside every image.
-        there = [path for path in source.iterdir() if path.is_file() and not path.name.startswith(".")]
-        files = sorted(path for path in there if path.name.lower().endswith(_SUFFIXES))
-        if not files:
-            raise InvalidInputError(f"{source}: holds no .nii or .nii.gz file; give a file or a folder of NIfTI files")
-    elif source.is_file():
-        if not source.name.lower().endswith(_SUFFIXES):
-            raise InvalidInputError(f"{source}: must end in .nii or .nii.gz")
-        files = [source]
-    else:
-        raise InvalidInputError(f"{source}: is neither a file nor a folder")
-    if out.resolve() == files[0].parent.resolve():
-        raise InvalidInputError(f"{out}: is where the input lies, masks would replace images; give another --out")
-    return files
-
-
-def _mask_name(path: Path) -> str:
-    suffix = next(suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix))
-    return path.name[: -len(suffix)] + ".nii.gz"
-
-
-def _one(path: Path, out: Path, model: OnnxModel, alone: bool) -> Prediction:
+def _one(one: Input, out: Path, model: OnnxModel, reading: ReadOptions) -> Prediction:
     started = time.monotonic()
+    failed = Prediction(one.name, None, {}, 0.0, warnings=one.warnings)
     try:
-        if not alone:
-            raise DataError(
-                "same_name", f"another input would be written to {_mask_name(path)} too; rename one of them"
-            )
-        volume = read_image(path)
-        check_geometry(volume, model.task.limits)
-        mask = segment(volume, model.task, model)
-        write_mask(out / _mask_name(path), mask, volume.affine)
+        match one.content:
+            case DataError() as error:
+                raise error
+            case Path() as path:
+                made = _from_nifti(one, path, out, model)
+            case channels:
+                made = _from_dicom(one, channels, out, model, reading)
     except RadfedError as error:
-        return Prediction(path.name, None, {}, time.monotonic() - started, error.reason, str(error))
+        made = replace(failed, reason=error.reason, message=str(error))
     except OSError as error:
-        message = f"{_mask_name(path)} cannot be written ({error.strerror}); make room, or give another --out"
-        return Prediction(path.name, None, {}, time.monotonic() - started, "unwritable", message)
+        message = f"the results of {one.stem} cannot be written ({error.strerror}); make room, or give another --out"
+        made = replace(failed, reason="unwritable", message=message)
+    return replace(made, seconds=time.monotonic() - started)
+
+
+def _from_nifti(one: Input, path: Path, out: Path, model: OnnxModel) -> Prediction:
+    volume = read_image(path)
+    mask = _mask(volume, model)
+    name = f"{one.stem}.nii.gz"
+    write_mask(out / name, mask, volume.affine)
+    return Prediction(one.name, name, label_volumes_ml(mask, volume, model.task), 0.0)
+
+
+def _from_dicom(
+    one: Input, channels: tuple[Series, ...], out: Path, model: OnnxModel, reading: ReadOptions
+) -> Prediction:
+    scans = [read_series(series, reading) for series in channels]
+    volume = one_image([scan.volume for scan in scans], model.task)
+    mask = _mask(volume, model)
     volumes = label_volumes_ml(mask, volume, model.task)
-    return Prediction(path.name, _mask_name(path), volumes, time.monotonic() - started)
+    names = tuple(f"{one.stem}{suffix}" for suffix in (".nii.gz", ".seg.dcm", ".sr.dcm"))
+    paths = [out / name for name in names]
+    try:
+        write_mask(paths[0], mask, volume.affine)
+        _write_objects(paths[1], paths[2], mask, volumes, scans[0], channels[0], model)
+    except (RadfedError, OSError):
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+    steps = tuple(step for scan in scans for step in scan.steps)
+    return Prediction(one.name, names[0], volumes, 0.0, seg=names[1], sr=names[2], warnings=(*one.warnings, *steps))
+
+
+def _mask(volume: Volume, model: OnnxModel) -> NDArray[np.uint8]:
+    check_geometry(volume, model.task.limits)
+    return segment(volume, model.task, model)
+
+
+def _write_objects(
+    seg: Path,
+    sr: Path,
+    mask: NDArray[np.uint8],
+    volumes: dict[str, float],
+    scanned: ScannedVolume,
+    series: Series,
+    model: OnnxModel,
+) -> None:
+    # highdicom takes a second to import, and NIfTI does not need it.
+    from radfed.imaging.objects.seg import write_seg
+    from radfed.imaging.objects.sr import write_sr
+
+    software = f"radfed {__version__} weights {model.weights_digest[:12]}"
+    images = [instance.path for instance in series.instances]
+    write_seg(seg, mask, scanned, model.task, software, images)
+    write_sr(sr, seg, volumes, scanned, model.task, software, images)
 
 
 def label_volumes_ml(mask: NDArray[np.uint8], volume: Volume, task: TaskSpec) -> dict[str, float]:

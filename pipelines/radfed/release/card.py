@@ -30,5 +30,6 @@ def model_card(task: TaskSpec, version: str, facts: TrainingFacts, parity: Parit
         parity=parity,
         largest=max(window.largest_difference for window in parity.windows),
         worst_case=max(case.disagreement for case in parity.cases),
+        farthest=max(case.largest_distance_mm for case in parity.dicom),
         phantom=phantom,
     )

@@ -16,6 +16,7 @@ from radfed.inference.segment import segment
 from radfed.job import Job
 from radfed.ledger import FinalLine, Line, RoundLine, SiteLine, conclude, read_ledger
 from radfed.release.conformance import CASES, VECTORS
+from radfed.release.dicom_parity import DISTANCE_TOLERANCE_MM
 from radfed.release.metadata import network_data_format
 from radfed.release.package import CONFORMANCE, METADATA, PARITY, TASK, TRAINING, WEIGHTS
 from radfed.release.parity import DISAGREEMENT_TOLERANCE, LOGIT_TOLERANCE, ParityReport, torch_predictor
@@ -99,12 +100,17 @@ def check_parity_report(release: Release) -> str:
     model = file_digest(release.file(MODEL))
     if report.model_sha256 != model or report.weights_digest != release.model.weights_digest:
         raise GateError(f"it is about another model: {report.model_sha256[:12]}, {MODEL} is {model[:12]}")
-    if not report.passed or not report.windows or not report.cases:
+    if not report.passed or not report.windows or not report.cases or not report.dicom:
         raise GateError("the gate was not passed, or nothing was compared")
     logits = max(window.largest_difference for window in report.windows)
-    shares = max(*(window.disagreement for window in report.windows), *(case.disagreement for case in report.cases))
-    if logits > LOGIT_TOLERANCE or shares > DISAGREEMENT_TOLERANCE:
-        raise GateError(f"logits differ by {logits:.3g} and classes in a share of {shares:.3g}: beyond the tolerance")
+    of_windows, of_cases = (max(check.disagreement for check in checks) for checks in (report.windows, report.cases))
+    shares = max(of_windows, of_cases, *(check.disagreement for check in report.dicom))
+    apart = max(check.largest_distance_mm for check in report.dicom)
+    if logits > LOGIT_TOLERANCE or shares > DISAGREEMENT_TOLERANCE or apart > DISTANCE_TOLERANCE_MM:
+        raise GateError(
+            f"logits differ by {logits:.3g}, classes in a share of {shares:.3g}, SEG and mask lie {apart:.3g} mm "
+            "apart: beyond the tolerance"
+        )
     return f"logits within {logits:.1e}, masks within {shares:.1e}, as reported by the builder"
 
 

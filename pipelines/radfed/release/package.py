@@ -46,7 +46,12 @@ class _Run:
 
 
 def build_release(
-    run: Path, out: Path, cases: Sequence[Volume] = (), version: str | None = None, phantom: bool = False
+    run: Path,
+    out: Path,
+    cases: Sequence[Volume] = (),
+    version: str | None = None,
+    phantom: bool = False,
+    dicom: Sequence[Path] = (),
 ) -> Path:
     """Package the best model of a run as ``<out>/<task>-<version>/``.
 
@@ -56,6 +61,7 @@ def build_release(
         cases: scans for the whole-case parity check; none takes made-up ones.
         version: of the release; None takes the task's.
         phantom: whether the model was trained on made-up data; a task that says so of itself counts too.
+        dicom: folders of DICOM files for the parity check from the files to the SEG; none takes made-up ones.
 
     Returns:
         The release's folder. On any error nothing is left behind.
@@ -77,7 +83,8 @@ def build_release(
     stage = out / f".{name}.{secrets.token_hex(4)}"
     stage.mkdir()
     try:
-        _fill(stage, opened, tuple(cases) or synthetic_cases(task), version, phantom or _says_phantom(task))
+        parity = _write_model(stage, opened, tuple(cases) or synthetic_cases(task), dicom)
+        _fill(stage, opened, parity, version, phantom or _says_phantom(task))
         seal(stage)
         os.rename(stage, target)
     finally:
@@ -137,9 +144,8 @@ def _read_run(run: Path) -> _Run:
     return _Run(run, job, training_facts(lines, final), weights, digest)
 
 
-def _fill(stage: Path, run: _Run, cases: Sequence[Volume], version: str, phantom: bool) -> None:
+def _fill(stage: Path, run: _Run, parity: ParityReport, version: str, phantom: bool) -> None:
     task = run.job.task
-    parity = _write_model(stage, run, cases)
     (stage / TASK).write_text(task.to_yaml(), encoding="utf-8")
     (stage / EVALUATION).mkdir()
     (stage / PARITY).write_text(parity.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -149,7 +155,7 @@ def _fill(stage: Path, run: _Run, cases: Sequence[Volume], version: str, phantom
     (stage / CARD).write_text(model_card(task, version, run.facts, parity, phantom), encoding="utf-8")
 
 
-def _write_model(stage: Path, run: _Run, cases: Sequence[Volume]) -> ParityReport:
+def _write_model(stage: Path, run: _Run, cases: Sequence[Volume], dicom: Sequence[Path]) -> ParityReport:
     """Write both forms of the model and let them pass the gate."""
     import torch
 
@@ -163,7 +169,7 @@ def _write_model(stage: Path, run: _Run, cases: Sequence[Volume]) -> ParityRepor
         raise GateError(f"best.safetensors does not fit the task's {task.network.name}: {str(error)[:300]}") from error
     save_weights(stage / WEIGHTS, run.weights)
     export_onnx(network, task, stage / MODEL, run.digest)
-    return check_parity(network, stage / MODEL, task, cases)
+    return check_parity(network, stage / MODEL, task, cases, dicom)
 
 
 def _write_training(folder: Path, run: _Run) -> None:

@@ -1,10 +1,11 @@
-"""The parity gate: no release unless torch and ONNX Runtime agree, on windows and from scan to mask.
+"""The parity gate: no release unless torch and ONNX Runtime agree on windows, from scan to mask and from DICOM to SEG.
 
 A file that declares free axes need not have them (a SwinUNETR exported so fails at another size), so the gate runs
 two batch sizes on two window shapes.
 """
 
 import copy
+import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -21,6 +22,8 @@ from radfed.inference.checksums import file_digest
 from radfed.inference.model import OnnxModel
 from radfed.inference.segment import segment
 from radfed.inference.sliding_window import Predictor
+from radfed.release.cases import dicom_cases, made_up_dicom
+from radfed.release.dicom_parity import DISTANCE_TOLERANCE_MM, DicomCase, DicomCheck, check_dicom
 from radfed.release.export import needs_fixed_roi
 from radfed.settings import Settings
 from radfed.task import TaskSpec
@@ -67,9 +70,11 @@ class ParityReport(Settings):
     fixed_roi: bool
     logit_tolerance: float = LOGIT_TOLERANCE
     disagreement_tolerance: float = DISAGREEMENT_TOLERANCE
+    distance_tolerance_mm: float = DISTANCE_TOLERANCE_MM
     provider: str
     windows: tuple[WindowCheck, ...]
     cases: tuple[CaseCheck, ...]
+    dicom: tuple[DicomCheck, ...]
 
 
 def torch_predictor(network: "torch.nn.Module") -> Predictor:
@@ -92,7 +97,9 @@ def torch_predictor(network: "torch.nn.Module") -> Predictor:
     return predict
 
 
-def check_parity(network: "torch.nn.Module", path: Path, task: TaskSpec, cases: Sequence[Volume]) -> ParityReport:
+def check_parity(
+    network: "torch.nn.Module", path: Path, task: TaskSpec, cases: Sequence[Volume], dicom: Sequence[Path] = ()
+) -> ParityReport:
     """Compare a network with its exported file.
 
     Args:
@@ -100,13 +107,16 @@ def check_parity(network: "torch.nn.Module", path: Path, task: TaskSpec, cases: 
         path: the ONNX file.
         task: the contract that the file must carry.
         cases: whole scans ``(C, H, W, D)`` to segment with both.
+        dicom: folders of DICOM files to go through from the files to the SEG; none takes made-up ones.
 
     Returns:
         The report, when everything is within tolerance.
 
     Raises:
         GateError: a check failed; the message says which, what was got and what is allowed.
+        InvalidInputError: a folder of DICOM files holds nothing that fits the task.
     """
+    given = dicom_cases(dicom, task)
     if not cases:
         raise GateError("parity: got no case to segment; give at least one scan")
     try:
@@ -129,6 +139,7 @@ def check_parity(network: "torch.nn.Module", path: Path, task: TaskSpec, cases: 
         provider=model.provider,
         windows=windows,
         cases=tuple(_check_case(number, case, task, reference, model) for number, case in enumerate(cases, start=1)),
+        dicom=_check_dicom(given, task, reference, model),
     )
 
 
@@ -190,3 +201,14 @@ def _check_case(number: int, case: Volume, task: TaskSpec, reference: Predictor,
             f"allowed is {DISAGREEMENT_TOLERANCE:g}"
         )
     return CaseCheck(case=number, disagreement=disagreement, labelled=bool(expected.any()))
+
+
+def _check_dicom(
+    given: tuple[DicomCase, ...], task: TaskSpec, reference: Predictor, model: OnnxModel
+) -> tuple[DicomCheck, ...]:
+    with tempfile.TemporaryDirectory(prefix="radfed-parity-") as folder:
+        cases = given or made_up_dicom(Path(folder), task)
+        return tuple(
+            check_dicom(number, case, task, reference, model, DISAGREEMENT_TOLERANCE)
+            for number, case in enumerate(cases, start=1)
+        )

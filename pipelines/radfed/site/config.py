@@ -17,6 +17,7 @@ from radfed.settings import Settings
 
 SITE_FILE, SECRET_FILE, PSEUDONYMS_FILE = "site.yaml", "secret.key", "pseudonyms.csv"
 SECRET_BYTES = 32
+_PACS_FILES = ("ca_file", "certificate", "key", "credentials")
 
 SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 
@@ -58,16 +59,21 @@ def init_site(folder: Path, name: str) -> SiteSettings:
 
 
 def read_site(path: Path) -> SiteSettings:
-    """Read ``site.yaml``, given as the file or its folder; ``dataset`` comes back as an absolute path.
+    """Read ``site.yaml``, given as the file or its folder; paths in it come back absolute.
 
     Raises:
         InvalidInputError: the file is missing, or a key or value is not allowed.
     """
     file = path / SITE_FILE if path.is_dir() else path
     settings = SiteSettings.read(file)
-    if settings.dataset is None:
-        return settings
-    return settings.model_copy(update={"dataset": (file.absolute().parent / settings.dataset).resolve()})
+    folder = file.absolute().parent
+    found = {name: _resolved(getattr(settings.pacs, name), folder) for name in _PACS_FILES}
+    pacs = settings.pacs.model_copy(update=found)
+    return settings.model_copy(update={"dataset": _resolved(settings.dataset, folder), "pacs": pacs})
+
+
+def _resolved(path: Path | None, folder: Path) -> Path | None:
+    return None if path is None else (folder / path).resolve()
 
 
 def read_secret(folder: Path) -> bytes:

@@ -4,11 +4,14 @@ import csv
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from radfed.dataset.sources import find_cases
 from radfed.errors import InvalidInputError
-from radfed.imaging.phantoms import SCANNERS, write_cohort
+from radfed.imaging.phantoms import SCANNERS
+from radfed.imaging.phantoms_dicom import STYLES, write_dicom_cohort
+from radfed.workers import workers
 
 DATA_FOLDER = "RADFED_DATA"
 DEFAULT_DATA = "~/.cache/radfed/data"
@@ -26,18 +29,34 @@ _SITE_COLUMNS = ("site", "intensity_domain")
 
 
 def make_phantoms(folder: Path, seed: int) -> dict[str, Path]:
-    """Write the exports of three made-up hospitals, one of which forgot to export a label.
+    """Write the DICOM exports of three made-up hospitals with scanners and ways of storing of their own.
+
+    No hospital is without bad studies: one lacks a slice, one has a name burned in, and one hospital forgot a label.
 
     Returns:
         The folder of each site.
     """
-    folders = {}
-    for number, (name, scanner) in enumerate(list(SCANNERS.items())[:SITES]):
-        folders[name] = folder / name
-        ids = write_cohort(folders[name], name, scanner, PHANTOM_CASES, seed=seed * SITES + number)
-    # A hospital without a single bad case is no hospital: the demo shows what becomes of one.
-    (folders[name] / "labelsTr" / f"{ids[0]}.nii.gz").unlink()
-    return folders
+    works = [_Hospital(folder / name, name, seed, number) for number, name in enumerate(list(SCANNERS)[:SITES])]
+    with workers() as pool:
+        for outcome in pool.map(_write_hospital, works, timeout=600):
+            if outcome.error is not None:
+                raise outcome.error
+    (works[-1].folder / f"phantom_{works[-1].name}_001" / "seg.dcm").unlink()
+    return {work.name: work.folder for work in works}
+
+
+@dataclass(frozen=True)
+class _Hospital:
+    folder: Path
+    name: str
+    seed: int
+    number: int
+
+
+def _write_hospital(work: _Hospital) -> None:
+    scanner, style = SCANNERS[work.name], STYLES[work.number]
+    seed = work.seed * SITES + work.number
+    write_dicom_cohort(work.folder, work.name, scanner, PHANTOM_CASES, seed=seed, style=style)
 
 
 def find_data(name: str) -> Path:

@@ -10,14 +10,16 @@ from threading import Thread
 from typing import Protocol
 
 from radfed.dataset.ingest import IngestReport, IngestSettings, ingest
+from radfed.dataset.pseudonyms import write_map
 from radfed.dataset.splits import SplitSettings
 from radfed.errors import InvalidInputError
 from radfed.federation.simulate import simulate
+from radfed.imaging.deid.run import deidentify
 from radfed.job import Job, find_job
 from radfed.ledger import FinalLine, Line, read_ledger
 from radfed.release.cases import parity_cases
 from radfed.release.package import add_evaluation, build_release
-from radfed.site.config import init_site, read_secret
+from radfed.site.config import PSEUDONYMS_FILE, init_site, read_secret, read_site
 from radfed.validation.comparison import dump_comparison
 from radfed.validation.report import METRICS, REPORT, travelling_comparison, write_report
 from radfed.validation.results import Evaluation
@@ -120,12 +122,12 @@ def _datasets(settings: DemoSettings, job: Job, narrator: Narrator) -> dict[str,
     """Make the hospitals' exports and ingest each, as its site would."""
     exports = settings.out / "hospitals"
     if settings.data == PHANTOMS:
-        narrator.say("no data given: three made-up hospitals with PHANTOMS, not patients")
+        narrator.say("no data given: three made-up hospitals with PHANTOMS in DICOM, not patients")
         folders = make_phantoms(exports, settings.seed or 0)
     else:
         source = download(settings.data, exports / "download") if settings.fetch else find_data(settings.data)
         folders = deal_out(source, exports)
-    datasets = {}
+    datasets: dict[str, Path] = {}
     for site, folder in folders.items():
         secret = settings.out / "sites" / site
         init_site(secret, site)
@@ -134,8 +136,26 @@ def _datasets(settings: DemoSettings, job: Job, narrator: Narrator) -> dict[str,
         with narrator.cases(f"ingesting {site}") as on_progress:
             report = ingest(folder, settings.out / "datasets" / site, how, on_progress)
         narrator.say(_ingested(report))
+        if report.phantom and settings.data == PHANTOMS and not datasets:
+            _show_deidentification(folder, settings.out / "deidentified" / site, secret, narrator)
         datasets[site] = settings.out / "datasets" / site
     return datasets
+
+
+def _show_deidentification(source: Path, out: Path, site: Path, narrator: Narrator) -> None:
+    """Make of one hospital's export the DICOM files that it could hand on."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with narrator.cases("de-identifying") as on_progress:
+        done = deidentify(
+            source,
+            out,
+            read_secret(site),
+            read_site(site).deidentification,
+            lambda pairs: write_map(site / PSEUDONYMS_FILE, pairs),
+            on_progress,
+        )
+    reasons = ", ".join(f"{count} {reason}" for reason, count in done.reasons.items())
+    narrator.say(f"{source.name}: {done.written} DICOM files de-identified; quarantined: {reasons or 'none'}")
 
 
 def _ingested(report: IngestReport) -> str:

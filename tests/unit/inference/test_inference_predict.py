@@ -155,8 +155,8 @@ def test_refuses_sources_without_scans(tmp_path: Path, model: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.dcm").write_bytes(b"x")
     for source, says in (
-        (tmp_path / "in", "holds no .nii"),
-        (tmp_path / "in" / "a.dcm", "must end in"),
+        (tmp_path / "in", "holds no scan; give"),
+        (tmp_path / "in" / "a.dcm", "holds no scan; give"),
         (tmp_path / "x", "neither"),
     ):
         with pytest.raises(InvalidInputError, match=says):

@@ -8,7 +8,7 @@ from radfed.settings import Settings
 
 
 class DeidSettings(Settings):
-    """The Basic Profile with Retain Longitudinal Temporal Information Modified, Clean Descriptors, Retain Safe Private."""
+    """What the site may choose in the Basic Profile and its options; see ``engine`` for what is always done."""
 
     max_shift_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         default=365, description="Dates of a patient are moved by one secret number of days, up to this many back"

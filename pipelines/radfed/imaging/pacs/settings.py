@@ -17,6 +17,11 @@ class PacsSettings(Settings):
     port: Annotated[int, Field(ge=1, le=65535)] = Field(
         default=11112, description="Port of our storage SCP, to which the PACS sends after C-MOVE"
     )
+    bind: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address that our storage SCP listens on; one that the PACS reaches, 0.0.0.0 for all",
+    )
     retrieve: Literal["get", "move"] = Field(default="get", description="C-GET, or C-MOVE into our storage SCP")
     ca_file: Path | None = Field(default=None, description="PEM of the authority that the PACS's TLS certificate has")
     certificate: Path | None = Field(default=None, description="PEM of our own TLS certificate, if the PACS asks")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydicom import Dataset
+from pydicom import Sequence as Items
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import DSfloat
@@ -55,6 +56,14 @@ def decimal(value: float) -> DSfloat:
     return DSfloat(round(float(value), 10) + 0.0, auto_format=True)
 
 
+def one(**attributes: object) -> Items:
+    """A sequence of one item with these attributes."""
+    item = Dataset()
+    for name, value in attributes.items():
+        setattr(item, name, value)
+    return Items([item])
+
+
 def common_header(context: SeriesContext, sop_class: str, modality: str, instance: str) -> Dataset:
     """Patient, General Study, General Series, Frame of Reference, SOP Common and file meta (PS3.3 C.7, C.12)."""
     patient, dataset = context.patient, Dataset()
@@ -79,7 +88,7 @@ def common_header(context: SeriesContext, sop_class: str, modality: str, instanc
     dataset.SeriesDescription = dataset.ProtocolName = context.description
     dataset.BodyPartExamined, dataset.PatientPosition = "ABDOMEN", "HFS"
     dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = context.frame_of_reference, None
-    dataset.BurnedInAnnotation = "NO"
+    dataset.BurnedInAnnotation, dataset.QualityControlImage = "NO", "YES"
     return dataset
 
 

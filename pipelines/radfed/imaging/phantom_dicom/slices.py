@@ -23,8 +23,10 @@ class Slice:
         spacing: distance between rows, then between columns (mm), ``PixelSpacing``.
         thickness: distance to the next slice (mm).
         number: ``InstanceNumber``.
+        count: slices of the whole series.
         acquisition: ``AcquisitionNumber``.
         rescaled: whether the header says slope and intercept, where the modality has them.
+        tilt: angle by which the series is sheared (degrees), ``GantryDetectorTilt``.
     """
 
     values: NDArray[np.int32]
@@ -33,8 +35,10 @@ class Slice:
     spacing: tuple[float, float]
     thickness: float
     number: int
+    count: int
     acquisition: int = 1
     rescaled: bool = True
+    tilt: float = 0.0
 
 
 def slices_of(volume: Volume) -> tuple[Slice, ...]:
@@ -62,6 +66,7 @@ def slices_of(volume: Volume) -> tuple[Slice, ...]:
             spacing=(row_spacing, column_spacing),
             thickness=thickness,
             number=k + 1,
+            count=whole.shape[2],
         )
         for k in range(whole.shape[2])
     )

@@ -1,7 +1,6 @@
 """Stored values: how units of the modality become bits in a file, and how these are packed."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +8,7 @@ from pydicom import Dataset
 
 from radfed.errors import InvalidInputError
 
-Compression = Literal["none", "rle", "jpeg", "jpegls", "jpeg2000", "deflated"]
+Stored = NDArray[np.uint16 | np.int16]
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Storage:
         low, high = self.limits
         return bool((stored == np.rint(stored)).all() and stored.min() >= low and stored.max() <= high)
 
-    def stored(self, values: NDArray[np.int32]) -> NDArray[np.uint16] | NDArray[np.int16]:
+    def stored(self, values: NDArray[np.int32]) -> Stored:
         """Units ``(rows, columns)`` to stored values.
 
         Raises:
@@ -51,17 +50,13 @@ class Storage:
                 f"{'signed' if self.signed else 'unsigned'} {self.bits} bits with slope {self.slope or 1.0:g} and "
                 f"intercept {self.intercept:g}; choose another storage"
             )
-        stored = np.rint((values - self.intercept) / (self.slope or 1.0))
-        return stored.astype(np.int16 if self.signed else np.uint16)
+        units = np.rint((values - self.intercept) / (self.slope or 1.0))
+        stored: Stored = units.astype(np.int16 if self.signed else np.uint16)
+        return stored
 
 
-def first_fit(values: NDArray[np.int32], choices: tuple[Storage, ...]) -> Storage:
-    """The first storage that holds all values; the last one if none does, which then says so itself."""
-    return next((choice for choice in choices if choice.fits(values)), choices[-1])
-
-
-def put_pixels(dataset: Dataset, stored: NDArray[np.uint16] | NDArray[np.int16], storage: Storage) -> None:
-    """Give a data set its pixel module and its native pixels; ``stored`` is ``(rows, columns)`` or with frames first."""
+def put_pixels(dataset: Dataset, stored: Stored, storage: Storage) -> None:
+    """Give a data set its pixel module and native pixels, ``(rows, columns)`` or ``(frames, rows, columns)``."""
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows, dataset.Columns = stored.shape[-2:]

@@ -7,6 +7,7 @@ import struct
 
 from pydicom import Dataset
 
+from radfed.imaging.phantom_dicom.header import decimal
 from radfed.imaging.phantom_dicom.slices import Slice
 from radfed.imaging.phantom_dicom.storage import Storage
 
@@ -18,7 +19,7 @@ def ge_ct(dataset: Dataset, piece: Slice, storage: Storage) -> None:
     dataset.SoftwareVersions, dataset.DeviceSerialNumber = "radfed.phantom.ct", "0"
     dataset.KVP, dataset.ScanOptions, dataset.ConvolutionKernel = "120", "HELICAL MODE", "STANDARD"
     dataset.DataCollectionDiameter = dataset.ReconstructionDiameter = "500"
-    dataset.GantryDetectorTilt, dataset.TableHeight, dataset.RotationDirection = "0", "150", "CW"
+    dataset.GantryDetectorTilt, dataset.TableHeight, dataset.RotationDirection = decimal(piece.tilt), "150", "CW"
     dataset.ExposureTime, dataset.XRayTubeCurrent, dataset.Exposure = "800", "200", "160"
     dataset.FilterType, dataset.GeneratorPower, dataset.FocalSpots = "BODY FILTER", "24000", "1.2"
     dataset.WindowCenter, dataset.WindowWidth = "40", "400"

@@ -1,0 +1,145 @@
+"""One case from DICOM series and the labels that refer to them. Runs in a worker process."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydicom
+
+from radfed.dataset.accept import Acceptance, Origin, accept, withdraw
+from radfed.dataset.channels import one_image
+from radfed.dataset.judgement import Judgement
+from radfed.dataset.layout import Case, Scanner
+from radfed.errors import DataError
+from radfed.imaging.deid.heads import is_head
+from radfed.imaging.deid.pixels import check_pixel_risk
+from radfed.imaging.deid.residual import identifying_values, residual_hits
+from radfed.imaging.deid.settings import DeidSettings
+from radfed.imaging.dicom.options import ReadOptions
+from radfed.imaging.dicom.read import ScannedVolume, read_series
+from radfed.imaging.dicom.selection import SelectedCase
+from radfed.imaging.nifti import read_label
+from radfed.imaging.objects.grid import reorient_label
+from radfed.imaging.objects.mapping import to_label
+from radfed.imaging.objects.nifti_labels import match_nifti_label
+from radfed.imaging.objects.structures import read_structures
+from radfed.imaging.volume import Volume
+
+
+@dataclass(frozen=True)
+class CaseWork:
+    """All that a worker needs to make one case.
+
+    Attributes:
+        case: its series.
+        patient: raw id of the patient.
+        labels: SEG and RTSTRUCT files that refer to one of the series.
+        nifti_labels: NIfTI files that no other case is named by; one belongs to it if name or grid says so.
+        how: what it is checked against and where it is written.
+        reading: what reading may do to voxels.
+        deidentification: what is a risk.
+    """
+
+    case: SelectedCase
+    patient: str
+    labels: tuple[Path, ...]
+    nifti_labels: tuple[Path, ...]
+    how: Acceptance
+    reading: ReadOptions
+    deidentification: DeidSettings
+
+
+def make_case(work: CaseWork) -> Judgement:
+    """Read, check and write one case, or say why not."""
+    try:
+        return _case(work)
+    except DataError as error:
+        return Judgement(work.case.id, work.patient, error)
+
+
+def case_names(case: SelectedCase) -> dict[str, str]:
+    """What a label file may be named after, by kind."""
+    first = case.channels[0]
+    folder = first.first.path.parent.name
+    return {"series": first.uid, "study": case.study, "patient": case.patient, "folder": folder}
+
+
+def _case(work: CaseWork) -> Judgement:
+    for series in work.case.channels:
+        check_pixel_risk(series.instances, work.deidentification)
+    scans = [read_series(series, work.reading) for series in work.case.channels]
+    task, volumes = work.how.task, [scan.volume for scan in scans]
+    image = volumes[0] if task is None else one_image(volumes, task)
+    label = _label(work, scans[0])
+    first = work.case.channels[0]
+    origin = Origin(
+        modality=first.modality,
+        scanner=Scanner(manufacturer=first.manufacturer, model=first.model, field_strength=first.first.field_strength),
+        steps=tuple(dict.fromkeys(step for steps in (*(scan.steps for scan in scans), label.steps) for step in steps)),
+        defaced=False if is_head(first.first) else None,
+    )
+    case = accept(work.case.id, work.patient, image, label.volume, work.how, origin)
+    try:
+        _check_residue(case, label.names, work)
+    except DataError:
+        withdraw(case, work.how.staged)
+        raise
+    return Judgement(work.case.id, work.patient, case, label.names, label.file)
+
+
+@dataclass(frozen=True)
+class _FoundLabel:
+    """A label on the grid of the first channel, or none.
+
+    Attributes:
+        volume: ``(1, H, W, D)``.
+        names: of its values, where the source gives them.
+        steps: what was done beyond plain reading.
+        file: the NIfTI file that it came from.
+    """
+
+    volume: Volume | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    file: Path | None = None
+
+
+def _label(work: CaseWork, scanned: ScannedVolume) -> _FoundLabel:
+    """The label that belongs to the first channel, if there is one."""
+    task, grid = work.how.task, scanned.volume
+    if work.labels:
+        structures = [structure for path in work.labels for structure in read_structures(path, scanned)]
+        volume, names = to_label(structures, grid, task)
+        return _FoundLabel(volume, names, tuple(step for structure in structures for step in structure.steps))
+    path = match_nifti_label(work.nifti_labels, grid, case_names(work.case))
+    if path is not None:
+        return _FoundLabel(reorient_label(read_label(path), grid), file=path)
+    if task is not None:
+        raise DataError("no_label", "no SEG, RTSTRUCT or NIfTI label belongs to the series; draw it, or leave it out")
+    return _FoundLabel()
+
+
+def _check_residue(case: Case, names: Mapping[int, str], work: CaseWork) -> None:
+    """Look for what identifies the patient in all that the case says in the words of its source.
+
+    Keys, digests and pseudonyms are ours, and a patient may be called Case or Field: they are not searched.
+
+    Raises:
+        DataError: ``residual_identifier``.
+    """
+    scanner = (case.scanner.manufacturer, case.scanner.model) if case.scanner else ()
+    said = "\n".join((case.modality, *scanner, *names.values()))
+    for series in work.case.channels:
+        for path in {series.instances[0].path, series.instances[-1].path}:
+            with warnings.catch_warnings():
+                # pydicom warns about odd values; here every value counts as it stands.
+                warnings.simplefilter("ignore")
+                values = identifying_values(pydicom.dcmread(path, stop_before_pixels=True, force=True))
+                hits = residual_hits(said, values)
+            if hits:
+                raise DataError(
+                    "residual_identifier",
+                    "an identifying value of the headers would stand in cases.jsonl or dataset.json, in the scanner's "
+                    "name or a label's; mend the headers or the label",
+                )

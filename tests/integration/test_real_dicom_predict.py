@@ -1,0 +1,130 @@
+"""A real CT from its DICOM files to a mask and a SEG (totalseg_ct, see README, RADFED_DATA)."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from radfed.imaging.dicom.index import index_folder
+from radfed.imaging.nifti import read_label, to_ras
+from radfed.imaging.volume import Volume
+from radfed.inference.model import FIXED_ROI_KEY, TASK_DIGEST_KEY, TASK_KEY, VERSION_KEY, WEIGHTS_KEY, OnnxModel
+from radfed.inference.predict import Prediction, predict
+from radfed.release.cases import dicom_cases
+from radfed.release.dicom_parity import check_dicom
+from radfed.release.witness import read_planes, segment_points
+from radfed.task import TaskSpec
+
+DATA = Path(os.environ.get("RADFED_DATA") or "nowhere", "totalseg_ct")
+BONE_HU = 200.0
+# Vertebrae, limbs and pelvis, ribs: values of TotalSegmentator's labels.
+BONES = (*range(25, 51), *range(69, 79), *range(92, 118))
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="totalseg_ct is not under $RADFED_DATA")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that calls bone what is above 200 HU, on the scanner's own spacing."""
+    task = TaskSpec.check(
+        {
+            "name": "bone",
+            "description": "Finds what is dense.",
+            "intended_use": "Trying the software.",
+            "channels": [{"name": "ct", "modality": "CT"}],
+            "labels": [
+                {"value": 7, "name": "bone", "code": {"scheme": "SCT", "value": "272673000", "meaning": "Bone"}}
+            ],
+            "orientation": "LPS",
+            "spacing": [0.9765625, 0.9765625, 2.0],
+            "intensity": {"rule": "window", "lower": 0.0, "upper": 2 * BONE_HU},
+            "roi_size": [256, 256, 16],
+            "overlap": 0.0,
+            "network": {"name": "UNet", "args": {"channels": [4, 8], "strides": [2]}},
+        },
+        "test",
+    )
+    kernel = np.array([-1.0, 1.0], dtype=np.float32).reshape(2, 1, 1, 1, 1)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "kernel", "bias"], ["logits"])],
+        "threshold",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, "H", "W", "D"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2, "H", "W", "D"])],
+        [
+            numpy_helper.from_array(kernel, "kernel"),
+            numpy_helper.from_array(np.array([0.5, -0.5], dtype=np.float32), "bias"),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    contract = {
+        TASK_KEY: task.model_dump_json(),
+        TASK_DIGEST_KEY: task.digest,
+        VERSION_KEY: "0.1.0",
+        FIXED_ROI_KEY: "false",
+        WEIGHTS_KEY: "0" * 64,
+    }
+    helper.set_model_props(made, contract)
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    onnx.save(made, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, model: Path) -> tuple[Path, Prediction]:
+    out = tmp_path_factory.mktemp("out")
+    [found] = predict(model, DATA / "example_ct_dicom", out, threads=1)
+    assert found.reason is None, found.message
+    return out, found
+
+
+def in_order(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    ordered: NDArray[np.float64] = points[np.lexsort(np.round(points, 2).T)]
+    return ordered
+
+
+def mask_points(mask: Volume) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.argwhere(mask.array[0] > 0) @ mask.affine[:3, :3].T + mask.affine[:3, 3]
+    return in_order(found)
+
+
+def test_mask_and_seg_lie_where_the_headers_put_the_pixels(results: tuple[Path, Prediction]) -> None:
+    out, found = results
+    [series] = index_folder(DATA / "example_ct_dicom").series
+    dense = []
+    for instance in series.instances:
+        [plane] = read_planes(instance.path)
+        rows, columns = np.nonzero(plane.units > BONE_HU)
+        dense.append(plane.points(columns, rows))
+    expected = in_order(np.concatenate(dense))
+    assert len(expected) > 10_000
+    np.testing.assert_allclose(mask_points(read_label(out / str(found.mask))), expected, atol=0.01)
+    np.testing.assert_allclose(in_order(segment_points(out / str(found.seg))["bone"]), expected, atol=0.01)
+    voxel_ml = 0.9765625 * 0.9765625 * 2.0 / 1000
+    assert found.volumes_ml["bone"] == pytest.approx(len(expected) * voxel_ml, rel=1e-4)
+
+
+def test_mask_lies_on_the_grid_of_the_reference_label_and_on_its_bones(results: tuple[Path, Prediction]) -> None:
+    out, found = results
+    mask = to_ras(read_label(out / str(found.mask)))
+    label = to_ras(read_label(DATA / "example_seg_dicom.nii.gz"))
+    assert mask.shape == label.shape
+    corners = np.array(np.meshgrid(*[(0, side - 1) for side in mask.shape], [1], indexing="ij")).reshape(4, -1)
+    assert float(np.abs((mask.affine - label.affine) @ corners).max()) < 0.01
+    bones, dense = np.isin(label.array[0], BONES), mask.array[0] > 0
+    inside = float(np.mean(dense[bones]))
+    mirrored = max(float(np.mean(np.flip(dense, axis)[bones])) for axis in range(2))
+    assert inside > 0.4, "the reference's bones are dense"
+    assert inside > 2 * mirrored, "a mirrored mask would miss them"
+
+
+def test_the_gate_passes_from_these_files_to_the_seg(model: Path) -> None:
+    onnx_model = OnnxModel.load(model, threads=1)
+    [case] = dicom_cases([DATA / "example_ct_dicom"], onnx_model.task)
+    check = check_dicom(1, case, onnx_model.task, onnx_model, onnx_model, 1e-4)
+    assert check.labelled
+    assert check.largest_distance_mm < 1e-3
+    assert "JPEG 2000" in check.transfer_syntax
