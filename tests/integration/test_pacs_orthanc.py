@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from orthanc import settings_for  # type: ignore[import-not-found]
 from pydicom import dcmread
+from pydicom.uid import UID
 from tools.test_pacs import OUR_AET, PASSWORD, USER, Orthanc, free_port
 
 from radfed.imaging.pacs.address import parse_address
@@ -297,7 +298,7 @@ def test_the_disk_is_not_filled_up_and_nothing_is_lost(
 
 def test_what_the_pacs_does_not_take_is_reported(filled: Orthanc, source: tuple[Path, ...], tmp_path: Path) -> None:
     dataset = dcmread(source[0])
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.826.0.1.3680043.10.999.1"
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.826.0.1.3680043.10.999.1")
     strange = tmp_path / "strange.dcm"
     dataset.save_as(strange)
     report = send(parse_address(filled.dimse), settings_for(filled), (source[0], strange))

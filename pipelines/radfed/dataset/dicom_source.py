@@ -1,6 +1,7 @@
 """A tree of DICOM files as a source of cases: index, labels, selection, and a worker for each case."""
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from radfed.dataset.judgement import Judgement
 from radfed.dataset.layout import Case
 from radfed.dataset.sources import ENDINGS
 from radfed.errors import DataError
+from radfed.imaging.deid.identity import patient_key
 from radfed.imaging.deid.settings import DeidSettings
 from radfed.imaging.dicom.header import Broken, Instance, read_header
 from radfed.imaging.dicom.index import Index, archives, dicom_files, make_index
@@ -32,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 CHUNK = 32
 """Files that a worker reads in one go."""
+
+_LABEL_WORDS = re.compile(r"(?<![a-z])(label|seg|segmentation|mask|contour)s?(tr)?(?![a-z])", re.IGNORECASE)
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
 FILE_SECONDS, CASE_SECONDS = 30.0, 300.0
 
@@ -89,7 +94,7 @@ class DicomSource:
         self._reading, self._risks = reading or ReadOptions(), deidentification or DeidSettings()
         self._missing = dict(missing or {})
         whole = files is None
-        self._nifti = nifti_files(root) if whole else ()
+        self._nifti = nifti_labels(root) if whole else ()
         headers = _headers(dicom_files(root) if files is None else files, pool, on_progress)
         self.index: Index = make_index(headers, archives(root) if whole else ())
         self.labels = _labels(self.index, pool)
@@ -139,14 +144,14 @@ class DicomSource:
             error = DataError("archive", "a packed archive, whose content was not looked at; unpack it")
             yield Judgement(self._name(path), "", error)
         for study in self.selection.refused:
-            yield Judgement(study.id, _patient(study.patient, study.id), study.error)
+            yield Judgement(study.id, patient_key(study.patient, study.id), study.error)
         for label in self.labels:
             if not label.series:
                 yield Judgement(self._name(label.path), "", label.error)
         for case in self.selection.cases:
             if count := self._incomplete(case):
                 error = DataError("not_retrieved", f"the PACS lists {count} more instance(s) but did not give them")
-                yield Judgement(case.id, _patient(case.patient, case.study), error)
+                yield Judgement(case.id, patient_key(case.patient, case.study), error)
         known = {one.uid for one in self.index.series}
         for series, count in sorted(self._missing.items()):
             if series not in known:
@@ -159,7 +164,7 @@ class DicomSource:
     def _work(self, case: SelectedCase, how: Acceptance) -> CaseWork:
         wanted = {series.id for series in case.channels}
         labels = tuple(label.path for label in self.labels if label.series & wanted)
-        patient = _patient(case.patient, case.study or case.id)
+        patient = patient_key(case.patient, case.study or case.id)
         others = {name for name, owners in self._owners.items() if case.id not in owners}
         nifti = tuple(path for path in self._nifti if label_key(path) not in others)
         return CaseWork(case, patient, labels, nifti, how, self._reading, self._risks)
@@ -168,15 +173,20 @@ class DicomSource:
         return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else path.name
 
 
-def nifti_files(root: Path) -> tuple[Path, ...]:
-    """NIfTI files anywhere below a folder, sorted; names that begin with a dot are a system's leftovers."""
+def nifti_labels(root: Path) -> tuple[Path, ...]:
+    """NIfTI files below a folder that say that they are labels, sorted.
+
+    What says so is a word in the name or in a folder's name, or a name that is a UID: an image that somebody converted
+    lies on the grid of its series as well.
+    """
     found = (path for path in root.rglob("*") if path.name.lower().endswith(ENDINGS) and path.is_file())
-    return tuple(sorted(path for path in found if not path.name.startswith(".")))
+    return tuple(sorted(path for path in found if _says_label(path.relative_to(root))))
 
 
-def _patient(patient: str, study: str) -> str:
-    """Raw id of the patient; a study without PatientID is a patient of its own."""
-    return patient or study
+def _says_label(path: Path) -> bool:
+    if path.name.startswith("."):  # a system's leftovers
+        return False
+    return bool(_LABEL_WORDS.search(str(path)) or _UID.fullmatch(label_key(path)))
 
 
 def _memory(work: CaseWork) -> int:

@@ -2,6 +2,7 @@
 
 from radfed.dataset.dicom_source import DicomSource
 from radfed.dataset.pseudonyms import patient_pseudonym
+from radfed.imaging.deid.identity import patient_key
 from radfed.imaging.dicom.facts import plane, slice_distance, slices
 from radfed.imaging.dicom.index import Series
 from radfed.settings import Settings
@@ -49,7 +50,7 @@ def explain(source: DicomSource, task: TaskSpec | None, secret: bytes) -> tuple[
 def _line(series: Series, verdict: str, labels: int, secret: bytes) -> SeriesLine:
     distance = slice_distance(series)
     return SeriesLine(
-        patient=patient_pseudonym(secret, series.patient or series.study or series.id),
+        patient=patient_pseudonym(secret, patient_key(series.patient, series.study or series.id)),
         series_number=series.number,
         description=series.description,
         modality=series.modality,

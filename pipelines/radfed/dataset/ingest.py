@@ -218,8 +218,13 @@ def _refuse_if_too_many(accepted: int, quarantine: tuple[Quarantined, ...], limi
     write_jsonl(beside, quarantine)
     os.replace(beside, kept)
     reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(q.reason for q in quarantine).most_common())
+    what = (
+        f"{failed} of {total} cases failed their checks ({share:.0%}, the limit is {limit:.0%})"
+        if accepted
+        else f"no case passed its checks, {len(quarantine)} were refused"
+    )
     raise DatasetRefusedError(
-        f"{failed} of {total} cases failed their checks ({share:.0%}, the limit is {limit:.0%}): {reasons}. "
+        f"{what}: {reasons or 'there was none'}. "
         f"Nothing was written. Read {kept.name} beside the dataset's place (the site folder's pseudonyms.csv names "
         "the files), mend or take away those files and ingest again; or raise --max-refused if this share is expected"
     )

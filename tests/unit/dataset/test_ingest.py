@@ -234,7 +234,7 @@ def test_nothing_left_is_refused_whatever_the_limit(settings: IngestSettings, ad
     for part in ("imagesTr", "labelsTr"):
         (tmp_path / "source" / part).mkdir(parents=True)
     add(tmp_path / "source", "lone", label=label_array())
-    with pytest.raises(DatasetRefusedError, match="1 of 1"):
+    with pytest.raises(DatasetRefusedError, match="no case passed its checks, 1 were refused: no_image 1"):
         ingest(tmp_path / "source", tmp_path / "out", replace(settings, max_refused=1.0))
 
 

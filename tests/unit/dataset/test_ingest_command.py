@@ -65,7 +65,7 @@ def test_refusal_exits_1_and_says_why_in_both_tongues(cohort: Path, tmp_path: Pa
     assert run("ingest", cohort, "--out", tmp_path / "out", "--max-refused", "0.7")[0] == 0
 
 
-@pytest.mark.parametrize("source", ["nowhere", "dicomweb+https://pacs/studies"])
+@pytest.mark.parametrize("source", ["nowhere", "ftp://pacs", "dicomweb+https://pacs/web?Colour=red"])
 def test_bad_source_exits_2(tmp_path: Path, source: str) -> None:
     code, answer, text = run("ingest", source, "--out", tmp_path / "out", "--json")
     assert code == 2

@@ -9,9 +9,10 @@ from pydicom.sequence import Sequence
 
 from radfed.dataset import pseudonyms
 from radfed.errors import DataError
-from radfed.imaging.deid.engine import METHODS, Deidentifier
+from radfed.imaging.deid.engine import Deidentifier
 from radfed.imaging.deid.heads import is_head
 from radfed.imaging.deid.identity import new_uid, patient_pseudonym, shift_date, shift_date_time, shift_days
+from radfed.imaging.deid.marks import METHODS
 from radfed.imaging.deid.settings import DeidSettings
 from radfed.imaging.deid.words import allowed_words, clean_text, plain_text
 

@@ -116,7 +116,9 @@ def _score(one: Planted, new: Dataset, uids: dict[str, str], patients: dict[str,
         "text retained": all(new[tag].value == old[tag].value for tag in same)
         and (new.StudyDescription, new.SeriesDescription, new.ProtocolName) == ("MR BRAIN", "T1 AXIAL", "head")
         and (one.kind != "SEG" or new.SegmentSequence[0].SegmentLabel == "Liver"),
-        "text removed": not any(value.casefold() in texts for value in one.person.planted),
+        "text removed": not any(value.casefold() in texts for value in one.person.planted)
+        and not any(tag.group & 0xFF00 in (0x5000, 0x6000, 0xFF00) for tag in new.keys())  # noqa: SIM118
+        and {str(tag) for tag in new.keys() if tag.is_private} == {"(0019,0010)", "(0019,100C)"},  # noqa: SIM118
         "date shifted": _dates_moved(old, new),
         "UID changed": not one.uids & {str(element.value) for element in new.iterall() if element.VR == "UI"},
         "UID consistent": _consistent(old, new, uids),

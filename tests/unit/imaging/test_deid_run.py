@@ -67,7 +67,7 @@ def test_one_bad_file_never_stops_the_others(tmp_path: Path) -> None:
     report = _run(source, tmp_path / "out")
     assert report.written == 1
     assert (report.duplicates, report.foreign) == (1, 1)
-    assert report.reasons == {"archive": 1, "duplicate": 1, "unreadable": 1, "unsupported_pixels": 1}
+    assert report.reasons == {"archive": 1, "duplicate": 1, "unreadable": 1, "unsupported_object": 1}
     assert {line["reason"] for line in _lines(tmp_path / "out")} == set(report.reasons)
     meanings = dict(report.pseudonyms)
     refused = {meanings[line["id"]] for line in _lines(tmp_path / "out")}

@@ -120,6 +120,7 @@ FAULTS: dict[str, tuple[str, list[list[float]], dict[str, Any]]] = {
     "too few": ("too_few_slices", P(2), {}),
     "no slope": ("missing_rescale", P(4), {"RescaleSlope": None}),
     "no intercept": ("missing_rescale", P(4), {"RescaleIntercept": files.PerSlice([0, 0, None, 0])}),
+    "slope in some": ("missing_rescale", P(4), {"Modality": "MR", "RescaleSlope": files.PerSlice([1, 1, None, 1])}),
     "slope zero": ("missing_rescale", P(4), {"RescaleSlope": 0}),
     "colour": ("unsupported_pixels", P(4), {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}),
     "palette": ("unsupported_pixels", P(4), {"PhotometricInterpretation": "PALETTE COLOR"}),

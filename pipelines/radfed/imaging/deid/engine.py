@@ -28,20 +28,12 @@ from radfed.imaging.deid.identity import (
     shift_date_time,
     shift_days,
 )
+from radfed.imaging.deid.marks import mark
 from radfed.imaging.deid.rules import NUMBERS, TEXTS, Action, action
 from radfed.imaging.deid.settings import DeidSettings
-from radfed.imaging.deid.table import edition, safe_private
+from radfed.imaging.deid.table import safe_private
 from radfed.imaging.deid.words import allowed_words, clean_text, plain_text
 from radfed.imaging.dicom.header import PYDICOM_ERRORS
-
-METHODS = (
-    ("113100", "Basic Application Confidentiality Profile"),
-    ("113105", "Clean Descriptors Option"),
-    ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
-    ("113108", "Retain Patient Characteristics Option"),
-    ("113111", "Retain Safe Private Option"),
-)
-"""What was done, by PS3.16 CID 7050."""
 
 MAX_DEPTH = 32
 
@@ -78,7 +70,7 @@ class Deidentifier:
             warnings.simplefilter("ignore")  # pydicom warns about values that go anyway
             key = patient_key(_text(dataset, "PatientID"), _text(dataset, "StudyInstanceUID"))
             clean = _Patient(self._secret, key, self._settings, self._allowed).clean(dataset)
-            _mark(clean, patient_pseudonym(self._secret, key), is_head(dataset))
+            mark(clean, patient_pseudonym(self._secret, key), is_head(dataset))
         return clean
 
 
@@ -229,27 +221,6 @@ def _action_of_safe(vr: str) -> Action:
             return Action.RECURSE
         case _:
             return Action.REMOVE
-
-
-def _mark(dataset: Dataset, pseudonym: str, head: bool) -> None:
-    """Write who the patient is now, and what was done (PS3.15 E.1.1)."""
-    dataset.PatientID = pseudonym
-    dataset.PatientName = pseudonym
-    dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = [
-        f"radfed: DICOM PS3.15 {edition()} Annex E Basic Profile",
-        "dates moved, descriptors by allow-list, age capped",
-    ]
-    items = []
-    for value, meaning in METHODS:
-        item = Dataset()
-        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
-        items.append(item)
-    dataset.DeidentificationMethodCodeSequence = Sequence(items)
-    dataset.LongitudinalTemporalInformationModified = "MODIFIED"
-    if head:
-        # Faces are not removed: whoever gets the file shall know.
-        dataset.RecognizableVisualFeatures = "YES"
 
 
 def _structure_name(source: Dataset, keyword: str) -> str:

@@ -78,7 +78,7 @@ class _Run:
         """De-identify one file, search the result for what it should not hold, write it.
 
         Raises:
-            DataError: ``unreadable``, ``unsupported_pixels``, ``residual_identifier`` or ``duplicate``.
+            DataError: ``unreadable``, ``unsupported_object``, ``residual_identifier`` or ``duplicate``.
         """
         if instance.digest in self.digests:
             self.duplicates += 1
@@ -86,7 +86,7 @@ class _Run:
         self.digests.add(instance.digest)
         if not instance.details and instance.sop_class != STRUCTURES:
             raise DataError(
-                "unsupported_pixels",
+                "unsupported_object",
                 "a report, document, waveform or presentation state, whose text cannot be made safe; "
                 "images, segmentations and structure sets can",
             )

@@ -35,9 +35,11 @@ def check_pixels(slices: Sequence[Slice]) -> None:
         if not 0 <= instance.bits_stored <= instance.bits_allocated or instance.signed not in (0, 1):
             raise DataError("undecodable", f"{instance.bits_stored} bits stored in {instance.bits_allocated}")
         check_length(instance)
+    # Where some slices are rescaled, the others cannot be read as they are: their values would not compare.
+    scaled = any(one.frame.slope is not None for one in slices)
     for one in slices:
         slope, intercept = one.frame.slope, one.frame.intercept
-        needed = one.instance.modality in _NEEDS_RESCALE and not one.instance.modality_lut
+        needed = (scaled or one.instance.modality in _NEEDS_RESCALE) and not one.instance.modality_lut
         if (needed and (slope is None or intercept is None)) or slope == 0:
             got = "slope 0" if slope == 0 else "no slope or no intercept"
             raise DataError("missing_rescale", f"a slice has {got}: its values have no known units")

@@ -57,7 +57,7 @@ def file_header(sop_class: str, sop_instance: str, transfer_syntax: str) -> byte
     meta.ImplementationVersionName = "RADFED"
     stream = DicomBytesIO()
     write_file_meta_info(stream, meta)
-    return b"\x00" * 128 + b"DICM" + stream.getvalue()
+    return bytes(b"\x00" * 128 + b"DICM" + stream.getvalue())
 
 
 class Spool:
