@@ -86,12 +86,12 @@ def make_seeds(folder: Path) -> tuple[Seed, ...]:
 
 def mutants(seeds: Sequence[Seed], count: int, seed: int = 0) -> Iterator[tuple[str, tuple[bytes, ...]]]:
     """Mutated groups of files and what was done; the first file of each is the broken one."""
-    names = sorted(MUTATIONS)
+    names = sorted(MUTATIONS)  # one more than seeds: each meets each
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         chosen = seeds[number % len(seeds)]
         files = [_renamed(data, chosen.uids, number) for data in chosen.files]
-        name = names[(number // len(seeds)) % len(names)]
+        name = names[number % len(names)]
         if (not chosen.plain and name not in ("cut", "remains")) or (name == "bomb" and rng.random() < 0.95):
             name = "flip"
         try:

@@ -37,6 +37,9 @@ def test_the_base_install_runs_a_model_and_has_no_torch(tmp_path: Path) -> None:
     subprocess.run([radfed, "release", "verify", release], check=True)
     subprocess.run([radfed, "predict", release, tmp_path / "scans" / "imagesTr", "--out", tmp_path / "out"], check=True)
     assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 1
+    study = tmp_path / "demo" / "hospitals" / "valley" / "phantom_valley_002"
+    subprocess.run([radfed, "predict", release, study, "--out", tmp_path / "dicom"], check=True)
+    assert len(list((tmp_path / "dicom").glob("*.seg.dcm"))) == 1
     subprocess.run(
         [radfed, "validate", release, tmp_path / "demo" / "datasets" / "north", "--out", tmp_path / "report"],
         check=True,

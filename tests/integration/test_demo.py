@@ -1,5 +1,6 @@
 """The commands of the README, one after the other, as a user would type them."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -10,6 +11,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+
+from radfed.imaging.dicom.index import index_folder
+from radfed.imaging.dicom.read import read_series
+from radfed.imaging.objects.mapping import to_label
+from radfed.imaging.objects.structures import read_structures
+from radfed.imaging.phantom_dicom.cohort import cohort_patient
 
 BLOCK_TRAINING = "import sys; sys.modules.update(dict.fromkeys(('torch', 'monai', 'nvflare')));"
 """Importing any of the three fails in such a process, as it does where only the base install is."""
@@ -58,9 +65,28 @@ def test_it_ends_with_a_release_a_report_and_where_the_time_went(demo: tuple[Pat
     assert (out / "run" / "comparison.json").is_file()
 
 
-def test_the_forgotten_label_is_quarantined(demo: tuple[Path, Json]) -> None:
-    lines = [json.loads(x) for x in (demo[0] / "datasets" / "valley" / "quarantine.jsonl").read_text().splitlines()]
-    assert [line["reason"] for line in lines] == ["no_label"]
+def test_each_hospitals_bad_studies_are_quarantined(demo: tuple[Path, Json]) -> None:
+    expected = {"north": [], "harbour": [], "valley": ["no_label"]}
+    for site, more in expected.items():
+        lines = (demo[0] / "datasets" / site / "quarantine.jsonl").read_text().splitlines()
+        assert sorted(json.loads(line)["reason"] for line in lines) == ["burned_in_text", "gap", *more]
+
+
+def test_no_planted_name_is_left_in_dataset_release_report_or_deidentified_files(demo: tuple[Path, Json]) -> None:
+    """The first study carries names in nested sequences, private tags, descriptions and file meta as well."""
+    out, _ = demo
+    patients = [cohort_patient("north", 0, number) for number in range(24)]
+    names = {name.encode() for patient in patients for name in (patient.family, patient.id, patient.accession)}
+    source = next((out / "hospitals" / "north" / "phantom_north_001").glob("*.dcm")).read_bytes()
+    assert patients[0].id.encode() in source
+    deidentified = list((out / "deidentified" / "north").rglob("*.dcm"))
+    assert len(deidentified) > 24
+    written = [path for part in ("datasets/north", "release", "report") for path in (out / part).rglob("*")]
+    for path in (*deidentified, *written):
+        if path.is_file():
+            content = path.read_bytes()
+            content = gzip.decompress(content) if path.suffix == ".gz" else content
+            assert [name for name in names if name in content or name in str(path).encode()] == [], path
 
 
 def test_the_release_verifies_with_and_without_torch(demo: tuple[Path, Json]) -> None:
@@ -87,12 +113,19 @@ def test_what_travels_holds_no_case_and_no_picture(demo: tuple[Path, Json]) -> N
 
 def test_a_clinic_predicts_and_validates_without_torch(demo: tuple[Path, Json], tmp_path: Path) -> None:
     out, result = demo
-    scans = sorted((out / "hospitals" / "valley" / "imagesTr").glob("*.nii.gz"))[:2]
-    radfed_base("predict", result["release"], scans[0].parent, "--out", tmp_path / "masks")
-    for scan in scans:
-        mask, image = nib.load(tmp_path / "masks" / scan.name), nib.load(scan)
-        assert mask.shape == image.shape
-        np.testing.assert_allclose(mask.affine, image.affine)
+    study = out / "hospitals" / "valley" / "phantom_valley_002"
+    predicted = radfed_base("predict", result["release"], study, "--out", tmp_path / "masks")["predictions"]
+    assert len(predicted) == 1
+    scan = read_series(index_folder(study).series[0])
+    mask = nib.load(tmp_path / "masks" / predicted[0]["mask"])
+    assert mask.shape == scan.volume.shape
+    np.testing.assert_allclose(mask.affine, scan.volume.affine, atol=1e-4)
+    truth, _ = to_label(read_structures(study / "seg.dcm", scan), scan.volume, None)
+    (seg,) = (tmp_path / "masks").glob("*.seg.dcm")
+    found, _ = to_label(read_structures(seg, scan), scan.volume, None)
+    np.testing.assert_array_equal(found.array[0], np.asarray(mask.dataobj))
+    # A few steps of training find something, on the right side of the body.
+    assert (found.array > 0).sum() > 0.1 * (truth.array > 0).sum()
     again = radfed_base("validate", result["release"], out / "datasets" / "north", "--out", tmp_path / "report")
     mine = result["summary"]["sites"]["north"]["mean"]["dice"]["mean"]
     assert again["pooled"]["mean"]["dice"]["mean"] == pytest.approx(mine)

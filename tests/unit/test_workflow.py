@@ -22,10 +22,13 @@ def test_a_round_costs_what_its_slowest_site_needs_and_the_rest_is_flares() -> N
 
 
 def test_phantom_hospitals_come_out_alike_for_one_seed(tmp_path: Path) -> None:
-    one, two = make_phantoms(tmp_path / "one", 0), make_phantoms(tmp_path / "two", 0)
-    for site, folder in one.items():
-        for file in sorted(folder.rglob("*.nii.gz")):
-            assert file.read_bytes() == (two[site] / file.relative_to(folder)).read_bytes()
+    one, two = (make_phantoms(tmp_path / name, 0, cases=1) for name in ("one", "two"))
+    files = [(site, file.relative_to(folder)) for site, folder in one.items() for file in folder.rglob("*.dcm")]
+    assert len(files) > 100
+    for site, file in files:
+        assert (one[site] / file).read_bytes() == (two[site] / file).read_bytes()
+    # One hospital forgot a label.
+    assert [len(list(folder.rglob("seg.dcm"))) for folder in one.values()] == [1, 1, 0]
 
 
 def test_a_dataset_is_dealt_out_by_its_index(tmp_path: Path) -> None:

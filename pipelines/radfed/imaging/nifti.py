@@ -69,6 +69,8 @@ def read_label(path: Path) -> Volume:
 def write_image(path: Path, volume: Volume) -> None:
     """Write a volume as ``.nii.gz``: equal volumes give equal bytes, and the file is whole or absent.
 
+    ISA-L has its own code for each generation of processors, so only the unpacked bytes are the same everywhere.
+
     Float voxels are stored as float32, whole numbers in their own type (64 bit as 32 bit). One channel makes a 3D
     file, more make a 4D file whose last axis is the channel.
     """

@@ -28,7 +28,7 @@ SPLIT_SEEDS: Mapping[str, int] = {"msd_hippocampus": 87}
 _SITE_COLUMNS = ("site", "intensity_domain")
 
 
-def make_phantoms(folder: Path, seed: int) -> dict[str, Path]:
+def make_phantoms(folder: Path, seed: int, cases: int = PHANTOM_CASES) -> dict[str, Path]:
     """Write the DICOM exports of three made-up hospitals with scanners and ways of storing of their own.
 
     No hospital is without bad studies: one lacks a slice, one has a name burned in, and one hospital forgot a label.
@@ -36,7 +36,7 @@ def make_phantoms(folder: Path, seed: int) -> dict[str, Path]:
     Returns:
         The folder of each site.
     """
-    works = [_Hospital(folder / name, name, seed, number) for number, name in enumerate(list(SCANNERS)[:SITES])]
+    works = [_Hospital(folder / name, name, seed, number, cases) for number, name in enumerate(list(SCANNERS)[:SITES])]
     with workers() as pool:
         for outcome in pool.map(_write_hospital, works, timeout=600):
             if outcome.error is not None:
@@ -51,12 +51,13 @@ class _Hospital:
     name: str
     seed: int
     number: int
+    cases: int
 
 
 def _write_hospital(work: _Hospital) -> None:
     scanner, style = SCANNERS[work.name], STYLES[work.number]
     seed = work.seed * SITES + work.number
-    write_dicom_cohort(work.folder, work.name, scanner, PHANTOM_CASES, seed=seed, style=style)
+    write_dicom_cohort(work.folder, work.name, scanner, work.cases, seed=seed, style=style)
 
 
 def find_data(name: str) -> Path:
