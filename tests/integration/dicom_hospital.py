@@ -37,10 +37,11 @@ def write_hospital(folder: Path, studies: int) -> None:
     write_dicom_cohort(folder, "north", SCANNERS["north"], studies, 3, style=Style(compression="rle"), bad=False)
 
 
-def write_threshold(path: Path) -> Path:
-    """Label 7, "bright", where the prepared voxel is above 0.6."""
-    labels = [{"value": 7, "name": "bright"}]
-    task = TaskSpec.check(TASK.model_dump(mode="json") | {"labels": labels}, "test")
+BRIGHT = TaskSpec.check(TASK.model_dump(mode="json") | {"labels": [{"value": 7, "name": "bright"}]}, "test")
+
+
+def write_threshold(path: Path, task: TaskSpec = BRIGHT, above: float = 0.6) -> Path:
+    """The task's only label where the prepared voxel is above a value."""
     kernel = np.array([-1.0, 1.0], dtype=np.float32).reshape(2, 1, 1, 1, 1)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["image", "kernel", "bias"], ["logits"])],
@@ -49,7 +50,7 @@ def write_threshold(path: Path) -> Path:
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2, "H", "W", "D"])],
         [
             numpy_helper.from_array(kernel, "kernel"),
-            numpy_helper.from_array(np.array([0.6, -0.6], dtype=np.float32), "bias"),
+            numpy_helper.from_array(np.array([above, -above], dtype=np.float32), "bias"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)

@@ -4,15 +4,14 @@ import os
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
+from dicom_hospital import write_threshold  # type: ignore[import-not-found]
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from radfed.imaging.dicom.index import index_folder
 from radfed.imaging.nifti import read_label, to_ras
 from radfed.imaging.volume import Volume
-from radfed.inference.model import FIXED_ROI_KEY, TASK_DIGEST_KEY, TASK_KEY, VERSION_KEY, WEIGHTS_KEY, OnnxModel
+from radfed.inference.model import OnnxModel
 from radfed.inference.predict import Prediction, predict
 from radfed.release.cases import dicom_cases
 from radfed.release.dicom_parity import check_dicom
@@ -48,28 +47,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "test",
     )
-    kernel = np.array([-1.0, 1.0], dtype=np.float32).reshape(2, 1, 1, 1, 1)
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "kernel", "bias"], ["logits"])],
-        "threshold",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, "H", "W", "D"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2, "H", "W", "D"])],
-        [
-            numpy_helper.from_array(kernel, "kernel"),
-            numpy_helper.from_array(np.array([0.5, -0.5], dtype=np.float32), "bias"),
-        ],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    contract = {
-        TASK_KEY: task.model_dump_json(),
-        TASK_DIGEST_KEY: task.digest,
-        VERSION_KEY: "0.1.0",
-        FIXED_ROI_KEY: "false",
-        WEIGHTS_KEY: "0" * 64,
-    }
-    helper.set_model_props(made, contract)
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    onnx.save(made, path)
+    path: Path = write_threshold(tmp_path_factory.mktemp("model") / "model.onnx", task, above=0.5)
     return path
 
 

@@ -141,22 +141,40 @@ def write_cohort(folder: Path, site: str, scanner: Scanner, cases: int, seed: in
     Raises:
         InvalidInputError: no case is asked for, or the folder already holds something.
     """
-    if cases < 1:
-        raise InvalidInputError(f"a phantom cohort needs at least 1 case, got {cases}")
-    if folder.exists() and any(folder.iterdir()):
-        raise InvalidInputError(f"{folder}: already holds something; give a new or empty folder")
+    ids = new_cohort(folder, site, cases)
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    short = re.sub(r"[^a-z0-9]+", "_", site.lower().removeprefix("site-")).strip("_") or "x"
-    ids = tuple(f"phantom_{short}_{number:03d}" for number in range(1, cases + 1))
     for number, case_id in enumerate(ids):
-        rng = np.random.default_rng([seed, zlib.crc32(site.encode()), number])
-        case = phantom_case(rng, scanner)
+        case = cohort_case(site, scanner, seed, number)
         stored = Volume(case.image.array.astype(np.int16), case.image.affine)
         write_image(folder / "imagesTr" / f"{case_id}.nii.gz", stored)
         write_image(folder / "labelsTr" / f"{case_id}.nii.gz", case.label)
     _write_datalist(folder, site, scanner, ids)
     return ids
+
+
+def new_cohort(folder: Path, site: str, cases: int) -> tuple[str, ...]:
+    """The case ids of a cohort that a folder is to get; see ``write_cohort``.
+
+    Raises:
+        InvalidInputError: no case is asked for, or the folder already holds something.
+    """
+    if cases < 1:
+        raise InvalidInputError(f"a phantom cohort needs at least 1 case, got {cases}")
+    if folder.exists() and any(folder.iterdir()):
+        raise InvalidInputError(f"{folder}: already holds something; give a new or empty folder")
+    short = re.sub(r"[^a-z0-9]+", "_", site.lower().removeprefix("site-")).strip("_") or "x"
+    return tuple(f"phantom_{short}_{number:03d}" for number in range(1, cases + 1))
+
+
+def cohort_case(site: str, scanner: Scanner, seed: int, number: int) -> PhantomCase:
+    """The truth about a cohort's case ``number`` (from 0): voxels, labels and volumes."""
+    return phantom_case(cohort_rng(site, seed, number), scanner)
+
+
+def cohort_rng(site: str, seed: int, *number: int) -> np.random.Generator:
+    """What a cohort's case is drawn from; another site, seed or number gives another one."""
+    return np.random.default_rng([seed, zlib.crc32(site.encode()), *number])
 
 
 def _write_datalist(folder: Path, site: str, scanner: Scanner, ids: tuple[str, ...]) -> None:

@@ -6,7 +6,6 @@ Everything is made up: patients, hospitals, identifiers, private content. Equal 
 from radfed.imaging.phantom_dicom.cohort import (
     STYLES,
     Style,
-    cohort_case,
     cohort_patient,
     write_dicom_cohort,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "Flavour",
     "Storage",
     "Style",
-    "cohort_case",
     "cohort_patient",
     "fake_patient",
     "planted_values",

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from radfed.errors import InvalidInputError
 from radfed.imaging.nifti import read_image
-from radfed.imaging.phantoms import SCANNERS, Scanner, write_cohort
+from radfed.imaging.phantoms import SCANNERS, Scanner, cohort_case, write_cohort
 from radfed.imaging.phantoms_dicom import (
     STYLES,
     Style,
-    cohort_case,
     cohort_patient,
     planted_values,
     write_dicom_cohort,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from radfed.errors import DataError
-from radfed.imaging.objects.codes import category_term, label_term, private_schemes
+from radfed.imaging.objects.codes import category_term, label_term
+from radfed.imaging.objects.equipment import MANUFACTURER, equipment
 from radfed.imaging.objects.sources import Identity, first_file, foreign, read_identity, source_files
 from radfed.imaging.objects.template import (
     as_single_frame,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from radfed.imaging.dicom.scanned import ScannedVolume
 
-MANUFACTURER = "radfed"
 SERIES_OFFSET = 9000
 """Added to the SeriesNumber of the images: viewers sort by it, and results belong behind them."""
 
@@ -84,7 +84,6 @@ def _segmentation(
 ) -> "Segmentation":
     """The SEG of the slices that show something, without references."""
     from highdicom import UID
-    from highdicom.enum import ContentQualificationValues
     from highdicom.seg import Segmentation, SegmentationTypeValues
 
     slices = [int(index) for index in np.flatnonzero(mask.any(axis=(0, 1)))] or [mask.shape[2] // 2]
@@ -100,15 +99,10 @@ def _segmentation(
         series_number=series_number(template),
         sop_instance_uid=UID(),
         instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=task.name,
-        software_versions=software_version,
-        device_serial_number=task.digest[:16],
+        **equipment(task, software_version),
         series_description=f"{task.name} {task.version}"[:64],
         content_label="RADFED",
         content_description=f"{task.name} {task.version}, not verified"[:64],
-        content_qualification=ContentQualificationValues.RESEARCH,
-        coding_schemes=private_schemes(task.labels) or None,
         pixel_measures=measures,
         plane_orientation=orientation,
         plane_positions=positions,

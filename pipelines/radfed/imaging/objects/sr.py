@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from pydicom import Dataset
 
 from radfed.errors import DataError
-from radfed.imaging.objects.codes import category_term, label_term, private_schemes
-from radfed.imaging.objects.seg import MANUFACTURER, series_number
+from radfed.imaging.objects.codes import category_term, label_term
+from radfed.imaging.objects.equipment import MANUFACTURER, equipment
+from radfed.imaging.objects.seg import series_number
 from radfed.imaging.objects.sources import Identity, first_file, foreign, read_header, read_identity, source_files
 from radfed.imaging.objects.template import read_template, save
 from radfed.task import Label, TaskSpec
@@ -66,7 +67,6 @@ def _write(
     path: Path, report: "MeasurementReport", evidence: list[Dataset], task: TaskSpec, software_version: str
 ) -> None:
     from highdicom import UID
-    from highdicom.enum import ContentQualificationValues
     from highdicom.sr import Comprehensive3DSR
 
     document = Comprehensive3DSR(
@@ -76,13 +76,8 @@ def _write(
         series_number=series_number(evidence[0]) + 1,
         sop_instance_uid=UID(),
         instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=task.name,
-        software_versions=software_version,
-        device_serial_number=task.digest[:16],
+        **equipment(task, software_version),
         series_description=f"{task.name} {task.version} volumes"[:64],
-        content_qualification=ContentQualificationValues.RESEARCH,
-        coding_schemes=private_schemes(task.labels) or None,
         is_complete=True,
         is_final=False,
         is_verified=False,

@@ -1,20 +1,15 @@
 """A hospital's phantoms as DICOM studies, each with its organs as DICOM SEG."""
 
-import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from radfed.errors import InvalidInputError
 from radfed.imaging.phantom_dicom.flavours import Flavour
 from radfed.imaging.phantom_dicom.identifiers import IdentifierFault
 from radfed.imaging.phantom_dicom.packing import Compression
 from radfed.imaging.phantom_dicom.patient import FakePatient, fake_patient
 from radfed.imaging.phantom_dicom.segmentation import write_phantom_seg
 from radfed.imaging.phantom_dicom.series import Fault, write_series
-from radfed.imaging.phantoms import PhantomCase, Scanner, phantom_case
+from radfed.imaging.phantoms import PhantomCase, Scanner, cohort_case, cohort_rng, new_cohort
 from radfed.imaging.volume import Volume
 
 PLANTED: tuple[IdentifierFault, ...] = ("nested_phi", "private_phi", "description_phi", "meta_phi")
@@ -58,33 +53,24 @@ def write_dicom_cohort(
     Raises:
         InvalidInputError: no case is asked for, or the folder already holds something.
     """
-    if cases < 1:
-        raise InvalidInputError(f"a phantom cohort needs at least 1 case, got {cases}")
-    if folder.exists() and any(folder.iterdir()):
-        raise InvalidInputError(f"{folder}: already holds something; give a new or empty folder")
-    short = re.sub(r"[^a-z0-9]+", "_", site.lower().removeprefix("site-")).strip("_") or "x"
-    names = tuple(f"phantom_{short}_{number:03d}" for number in range(1, cases + 1))
+    names = new_cohort(folder, site, cases)
     for number, name in enumerate(names):
         case, patient = cohort_case(site, scanner, seed, number), cohort_patient(site, seed, number)
         files = _write_image(folder / name, case, style, patient, seed, *(PLANTED if number == 0 else ()))
         write_phantom_seg(folder / name / "seg.dcm", case.label.array[0], files, patient, seed=seed)
     if bad:
         case, patient = cohort_case(site, scanner, seed, cases), cohort_patient(site, seed, cases)
-        _write_image(folder / f"phantom_{short}_gap", case, style, patient, seed, "gap")
+        stem = names[0].removesuffix("_001")
+        _write_image(folder / f"{stem}_gap", case, style, patient, seed, "gap")
         case, patient = cohort_case(site, scanner, seed, cases + 1), cohort_patient(site, seed, cases + 1)
-        _write_image(folder / f"phantom_{short}_text", case, style, patient, seed, "burned_in")
-        _write_capture(folder / f"phantom_{short}_text", case, patient, seed)
+        _write_image(folder / f"{stem}_text", case, style, patient, seed, "burned_in")
+        _write_capture(folder / f"{stem}_text", case, patient, seed)
     return names
-
-
-def cohort_case(site: str, scanner: Scanner, seed: int, number: int) -> PhantomCase:
-    """The truth about the cohort's study ``number`` (from 0): voxels, labels and volumes."""
-    return phantom_case(np.random.default_rng([seed, zlib.crc32(site.encode()), number]), scanner)
 
 
 def cohort_patient(site: str, seed: int, number: int) -> FakePatient:
     """Whose study ``number`` (from 0) is; the two bad studies follow after the good ones."""
-    return fake_patient(np.random.default_rng([seed, zlib.crc32(site.encode()), number, 1]))
+    return fake_patient(cohort_rng(site, seed, number, 1))
 
 
 def _write_image(
