@@ -7,7 +7,7 @@ OUT    ?= radfed-demo
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup system demo test check test-base-install bench clean
+.PHONY: help setup system demo test check test-base-install test-mutations bench clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*##/  make \1\t/'
 
@@ -39,7 +39,11 @@ test: check system ## all checks and the default test suite
 test-base-install: setup ## what a clinic installs, in an environment of its own; minutes
 	$(BIN)/pytest -m slow tests/integration/test_base_install.py
 
+test-mutations: setup ## 3,000 broken DICOM files through ingest; minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/integration/test_dicom_mutations.py
+
 bench: setup ## figures of docs/reference/benchmarks.md; hours, needs RADFED_DATA
+	$(BIN)/python tools/bench/ingest.py --out bench-ingest
 	$(BIN)/python tools/bench/federation_gain.py
 
 clean: ## remove the virtual environment and caches

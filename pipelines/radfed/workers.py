@@ -8,6 +8,7 @@ import os
 import pickle
 import resource
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -182,6 +183,11 @@ def _serve(pipe: Connection) -> None:
     """In a worker: answer until the other end closes. No core files, which would hold pixels; one thread a process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Libraries quote headers in their warnings, and decoders print; what matters comes back as an answer.
+    warnings.simplefilter("ignore")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silence, stream)
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             function, item, memory = pipe.recv()

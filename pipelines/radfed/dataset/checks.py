@@ -84,7 +84,7 @@ def check_image(image: Volume, task: TaskSpec | None) -> None:
         raise DataError(
             "channel_mismatch", f"the task asks for {len(task.channels)} channel(s) ({names}), got {channels}"
         )
-    broken = int(image.array.size - np.isfinite(image.array).sum())
+    broken = int(image.array.size - np.isfinite(image.array).sum()) if image.array.dtype.kind == "f" else 0
     if broken:
         raise DataError("non_finite", f"{broken} of {image.array.size} voxels are NaN or infinite")
     for index, channel in enumerate(image.array):

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pydicom
 
-from radfed.dataset.accept import Acceptance, Origin, accept, withdraw
+from radfed.dataset.accept import Acceptance, Origin, accept
 from radfed.dataset.channels import one_image
 from radfed.dataset.judgement import Judgement
-from radfed.dataset.layout import Case, Scanner
+from radfed.dataset.layout import Scanner
 from radfed.errors import DataError
 from radfed.imaging.deid.heads import is_head
 from radfed.imaging.deid.pixels import check_pixel_risk
 from radfed.imaging.deid.residual import identifying_values, residual_hits
 from radfed.imaging.deid.settings import DeidSettings
+from radfed.imaging.dicom.header import PYDICOM_ERRORS
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.dicom.read import ScannedVolume, read_series
 from radfed.imaging.dicom.selection import SelectedCase
@@ -79,12 +80,9 @@ def _case(work: CaseWork) -> Judgement:
         steps=tuple(dict.fromkeys(step for steps in (*(scan.steps for scan in scans), label.steps) for step in steps)),
         defaced=False if is_head(first.first) else None,
     )
+    # Before anything is written.
+    _check_residue(origin, label.names, work)
     case = accept(work.case.id, work.patient, image, label.volume, work.how, origin)
-    try:
-        _check_residue(case, label.names, work)
-    except DataError:
-        withdraw(case, work.how.staged)
-        raise
     return Judgement(work.case.id, work.patient, case, label.names, label.file)
 
 
@@ -120,26 +118,33 @@ def _label(work: CaseWork, scanned: ScannedVolume) -> _FoundLabel:
     return _FoundLabel()
 
 
-def _check_residue(case: Case, names: Mapping[int, str], work: CaseWork) -> None:
-    """Look for what identifies the patient in all that the case says in the words of its source.
+def _check_residue(origin: Origin, names: Mapping[int, str], work: CaseWork) -> None:
+    """Look for what identifies the patient in all that the dataset will say in the words of its source.
 
     Keys, digests and pseudonyms are ours, and a patient may be called Case or Field: they are not searched.
 
     Raises:
-        DataError: ``residual_identifier``.
+        DataError: ``residual_identifier``, or ``unreadable`` if the headers cannot be searched.
     """
-    scanner = (case.scanner.manufacturer, case.scanner.model) if case.scanner else ()
-    said = "\n".join((case.modality, *scanner, *names.values()))
+    scanner = (origin.scanner.manufacturer, origin.scanner.model) if origin.scanner else ()
+    said = "\n".join((origin.modality, *scanner, *names.values()))
     for series in work.case.channels:
         for path in {series.instances[0].path, series.instances[-1].path}:
-            with warnings.catch_warnings():
-                # pydicom warns about odd values; here every value counts as it stands.
-                warnings.simplefilter("ignore")
-                values = identifying_values(pydicom.dcmread(path, stop_before_pixels=True, force=True))
-                hits = residual_hits(said, values)
-            if hits:
+            if residual_hits(said, _identifying(path)):
                 raise DataError(
                     "residual_identifier",
                     "an identifying value of the headers would stand in cases.jsonl or dataset.json, in the scanner's "
                     "name or a label's; mend the headers or the label",
                 )
+
+
+def _identifying(path: Path) -> frozenset[str]:
+    try:
+        with warnings.catch_warnings():
+            # pydicom warns about odd values; here every value counts as it stands.
+            warnings.simplefilter("ignore")
+            return identifying_values(pydicom.dcmread(path, stop_before_pixels=True, force=True))
+    except PYDICOM_ERRORS as error:
+        raise DataError(
+            "unreadable", f"the headers cannot be searched for what identifies ({type(error).__name__})"
+        ) from error

@@ -16,7 +16,7 @@ from radfed.dataset.nifti_source import NiftiSource
 from radfed.dataset.pseudonyms import case_pseudonym, patient_pseudonym, write_map
 from radfed.dataset.sources import ENDINGS, FOLDERS
 from radfed.dataset.splits import SPLITS, SplitSettings
-from radfed.dataset.staging import check_places, replace, staging
+from radfed.dataset.staging import check_places, remove_unlisted, replace, staging
 from radfed.errors import DataError, DatasetRefusedError, InvalidInputError
 from radfed.imaging.deid.settings import DeidSettings
 from radfed.imaging.dicom.header import read_header
@@ -170,6 +170,7 @@ def ingest_cases(
         refused = (line for item in judged for line in _refusal(item, settings))
         quarantine = tuple(sorted(refused, key=lambda line: line.id))
         _refuse_if_too_many(len(cases), quarantine, settings.max_refused, out)
+        remove_unlisted(staged, cases)
         datalist = _datalist(source, _names(source, judged, settings.task), settings, cases)
         write_lists(staged, datalist, cases, quarantine)
         replace(staged, out)

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from radfed.dataset.layout import CASES, DATALIST
+from radfed.dataset.layout import CASES, DATALIST, Case
 from radfed.errors import InvalidInputError
 
 
@@ -25,6 +25,15 @@ def staging(out: Path) -> Iterator[Path]:
         yield staged
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def remove_unlisted(staged: Path, cases: Sequence[Case]) -> None:
+    """Delete what a worker that died while it wrote has left in ``images/`` and ``labels/``."""
+    listed = {relative for case in cases for relative in (case.image, case.label)}
+    for part in ("images", "labels"):
+        for path in (staged / part).iterdir():
+            if f"{part}/{path.name}" not in listed:
+                path.unlink()
 
 
 def replace(staged: Path, out: Path) -> None:

@@ -48,6 +48,8 @@ PYDICOM_ERRORS = (
 MAX_FRAMES = 100_000
 MAX_INFLATED = 2**29
 """A deflated file may grow to this (bytes); a bomb stops here."""
+MAX_RATIO = 64
+"""And, beyond 64 MiB, to so many times its size: no scan is that empty."""
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -218,7 +220,7 @@ def open_dataset(file: BinaryIO) -> BinaryIO:
     """The stream that holds the dataset: the file itself, or what is inside a deflated one.
 
     Raises:
-        ValueError: it is cut short, or inflates to more than ``MAX_INFLATED`` bytes.
+        ValueError: it is cut short, or inflates to more than ``MAX_INFLATED`` or ``MAX_RATIO`` allow.
     """
     start = _deflated_at(file)
     if start is None:
@@ -226,9 +228,11 @@ def open_dataset(file: BinaryIO) -> BinaryIO:
         return file
     file.seek(start)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = inflater.decompress(file.read(), MAX_INFLATED)
+    packed = file.read()
+    limit = min(MAX_INFLATED, 2**26 + MAX_RATIO * len(packed))
+    data = inflater.decompress(packed, limit)
     if not inflater.eof:
-        raise ValueError(f"cut short, or inflates to more than {MAX_INFLATED} bytes")
+        raise ValueError(f"cut short, or inflates to more than {limit} bytes")
     return io.BytesIO(data)
 
 
