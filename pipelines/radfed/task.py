@@ -44,7 +44,7 @@ class SeriesRule(Settings):
     )
     min_thickness: PositiveFloat | None = Field(default=None, description="Least distance between slices (mm)")
     max_thickness: PositiveFloat | None = Field(default=None, description="Largest distance between slices (mm)")
-    min_slices: PositiveInt = Field(default=3, description="Least number of slices")
+    min_slices: PositiveInt = Field(default=2, description="Least number of slices")
     prefer: Literal["most_slices", "thinnest", "first", "last"] | None = Field(
         default=None,
         description="Which to take if several fit; first and last are by SeriesNumber. "

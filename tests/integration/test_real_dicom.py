@@ -69,8 +69,8 @@ ROWS = (
     Row(TILTED, 2, 2, refused="tilt"),
     Row("totalseg_ct", None, shape=(1, 512, 512, 20)),
     Row("dicom_ct_liver_seg", 2, shape=(1, 512, 512, 3)),
-    Row("dicom_ct_phantom_rtstruct", 3, refused="too_few_slices"),
-    Row("dicom_ct_phantom_rtstruct", 3, options=ReadOptions(min_slices=2), shape=(1, 512, 512, 2)),
+    Row("dicom_ct_phantom_rtstruct", 3, refused="too_few_slices", options=ReadOptions(min_slices=3)),
+    Row("dicom_ct_phantom_rtstruct", 3, shape=(1, 512, 512, 2)),
 )
 
 

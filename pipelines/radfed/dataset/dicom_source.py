@@ -113,6 +113,9 @@ class DicomSource:
         said = []
         if self.selection.passed_over:
             said.append(f"{len(self.selection.passed_over)} series are no channel of the task: --explain shows why")
+        if self.index.broken:
+            # Which series it was part of cannot be told; an inner slice leaves a gap, the last one leaves nothing.
+            said.append(f"{len(self.index.broken)} broken files: a series may have lost slices at its ends unnoticed")
         if self.index.foreign:
             said.append(f"{self.index.foreign} files are not DICOM and were left alone")
         if self.index.duplicates:

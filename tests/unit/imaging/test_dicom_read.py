@@ -117,7 +117,9 @@ FAULTS: dict[str, tuple[str, list[list[float]], dict[str, Any]]] = {
         P(4),
         {"ImageOrientationPatient": files.PerSlice([[*files.AXIAL]] * 2 + [[0, 1.0, 0, 0, 0, -1.0]] * 2)},
     ),
-    "too few": ("too_few_slices", P(2), {}),
+    "too few": ("too_few_slices", P(1), {}),
+    "two, distance unknown": ("too_few_slices", P(2), {"SliceThickness": None, "SpacingBetweenSlices": None}),
+    "two, far apart": ("gap", P(2, distance=4.0), {"SliceThickness": 2.0, "SpacingBetweenSlices": None}),
     "no slope": ("missing_rescale", P(4), {"RescaleSlope": None}),
     "no intercept": ("missing_rescale", P(4), {"RescaleIntercept": files.PerSlice([0, 0, None, 0])}),
     "slope in some": ("missing_rescale", P(4), {"Modality": "MR", "RescaleSlope": files.PerSlice([1, 1, None, 1])}),
@@ -140,6 +142,13 @@ def test_what_is_no_proven_volume_is_refused(
 ) -> None:
     files.series(tmp_path, files.ramp(len(places)), places, **values)
     refused(tmp_path, reason)
+
+
+@pytest.mark.parametrize("stated", ["SliceThickness", "SpacingBetweenSlices"])
+def test_two_slices_are_a_volume_if_the_header_states_their_distance(tmp_path: Path, stated: str) -> None:
+    others = {"SliceThickness": None, "SpacingBetweenSlices": None}
+    files.series(tmp_path, files.ramp(2), files.positions(2, distance=2.5), **others | {stated: 2.5})
+    assert read(tmp_path).volume.spacing == (0.5, 0.8, 2.5)
 
 
 def test_different_slices_at_one_place_overlap(tmp_path: Path) -> None:

@@ -17,4 +17,6 @@ class ReadOptions(Settings):
     dcm2niix: bool = Field(
         default=False, description="Whether mosaics may be read by dcm2niix; its output is checked against the headers"
     )
-    min_slices: Annotated[int, Field(ge=1)] = Field(default=3, description="Fewer slices are no volume")
+    min_slices: Annotated[int, Field(ge=1)] = Field(
+        default=2, description="Fewer slices are no volume; of two, the header must state the distance as well"
+    )

@@ -5,6 +5,8 @@ Messages hold no value that identifies a patient: they end up in reports that ma
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from radfed.errors import DataError
 from radfed.imaging.dicom.gaps import fill, places
 from radfed.imaging.dicom.geometry import Stack, affine, check_upright, shear, stack, step
@@ -45,7 +47,25 @@ def read_series(series: Series, options: ReadOptions = ReadOptions()) -> Scanned
     gathered = stack([one.frame for one in slices])
     if len(gathered.levels) < options.min_slices:
         raise DataError("too_few_slices", f"{len(gathered.levels)} slice(s), wanted {options.min_slices} or more")
+    if len(gathered.levels) == 2:
+        _check_pair(slices[0], gathered)
     return _read_stack(slices, gathered, options)
+
+
+def _check_pair(one: Slice, gathered: Stack) -> None:
+    """Two slices are always regular: that none is missing between them only the header can prove.
+
+    Raises:
+        DataError: ``gap``, or ``too_few_slices`` if the header states no distance.
+    """
+    distance = float(np.diff(gathered.heights)[0])
+    stated = [value for value in (one.frame.between, one.frame.thickness) if value]
+    if not stated:
+        raise DataError("too_few_slices", "two slices, and the header does not say how far apart they should be")
+    if all(abs(distance - value) > max(0.01, 0.01 * distance) for value in stated):
+        raise DataError(
+            "gap", f"two slices {distance:.4g} mm apart, the header states {stated[0]:.4g} mm: some may be missing"
+        )
 
 
 def _read_mosaic(series: Series, options: ReadOptions) -> ScannedVolume:
