@@ -24,8 +24,9 @@ from radfed.imaging.nifti import read_label
 from radfed.imaging.objects.grid import reorient_label
 from radfed.imaging.objects.mapping import to_label
 from radfed.imaging.objects.nifti_labels import match_nifti_label
-from radfed.imaging.objects.structures import read_structures
+from radfed.imaging.objects.structures import Structure, read_structures
 from radfed.imaging.volume import Volume
+from radfed.task import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _case(work: CaseWork) -> Judgement:
     # Before anything is written.
     _check_residue(origin, label.names, work)
     case = accept(work.case.id, work.patient, image, label.volume, work.how, origin)
-    return Judgement(work.case.id, work.patient, case, label.names, label.file)
+    return Judgement(work.case.id, work.patient, case, label.names, label.file, label.refused)
 
 
 @dataclass(frozen=True)
@@ -95,27 +96,49 @@ class _FoundLabel:
         names: of its values, where the source gives them.
         steps: what was done beyond plain reading.
         file: the NIfTI file that it came from.
+        refused: label objects that could not be used, although others could.
     """
 
     volume: Volume | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     file: Path | None = None
+    refused: Mapping[Path, DataError] = field(default_factory=dict)
 
 
 def _label(work: CaseWork, scanned: ScannedVolume) -> _FoundLabel:
     """The label that belongs to the first channel, if there is one."""
     task, grid = work.how.task, scanned.volume
     if work.labels:
-        structures = [structure for path in work.labels for structure in read_structures(path, scanned)]
-        volume, names = to_label(structures, grid, task)
-        return _FoundLabel(volume, names, tuple(step for structure in structures for step in structure.steps))
+        return _from_objects(work.labels, scanned, task)
     path = match_nifti_label(work.nifti_labels, grid, case_names(work.case))
     if path is not None:
         return _FoundLabel(reorient_label(read_label(path), grid), file=path)
     if task is not None:
         raise DataError("no_label", "no SEG, RTSTRUCT or NIfTI label belongs to the series; draw it, or leave it out")
     return _FoundLabel()
+
+
+def _from_objects(paths: tuple[Path, ...], scanned: ScannedVolume, task: TaskSpec | None) -> _FoundLabel:
+    """The label that SEG and RTSTRUCT files give together; one that cannot be used does not spoil the others.
+
+    Raises:
+        DataError: of the first file, if none can be used; or of the mapping.
+    """
+    structures: list[Structure] = []
+    refused: dict[Path, DataError] = {}
+    for path in paths:
+        try:
+            structures += read_structures(path, scanned)
+        except DataError as error:
+            refused[path] = error
+    if len(refused) == len(paths):
+        raise next(iter(refused.values()))
+    volume, names = to_label(structures, scanned.volume, task)
+    steps = [step for structure in structures for step in structure.steps]
+    if refused:
+        steps.append(f"left out {len(refused)} of {len(paths)} label objects, which could not be used")
+    return _FoundLabel(volume, names, tuple(steps), refused=refused)
 
 
 def _check_residue(origin: Origin, names: Mapping[int, str], work: CaseWork) -> None:

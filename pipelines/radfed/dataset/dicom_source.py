@@ -139,6 +139,8 @@ class DicomSource:
             else:
                 labelled |= {judged.label_file} if judged.label_file else set()
                 yield judged
+                for path, error in judged.refused_labels.items():
+                    yield Judgement(self._name(path), "", error, beside=True)
 
     def _refused_before_reading(self) -> Iterator[Judgement]:
         for broken in self.index.broken:

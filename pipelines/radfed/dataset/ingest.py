@@ -169,7 +169,8 @@ def ingest_cases(
         cases = tuple(item.outcome for item in judged if isinstance(item.outcome, Case))
         refused = (line for item in judged for line in _refusal(item, settings))
         quarantine = tuple(sorted(refused, key=lambda line: line.id))
-        _refuse_if_too_many(len(cases), quarantine, settings.max_refused, out)
+        failed = sum(_speaks_against(item) for item in judged)
+        _refuse_if_too_many(len(cases), failed, quarantine, settings.max_refused, out)
         remove_unlisted(staged, cases)
         datalist = _datalist(source, _names(source, judged, settings.task), settings, cases)
         write_lists(staged, datalist, cases, quarantine)
@@ -207,9 +208,15 @@ def _keep_map(judged: list[Judgement], settings: IngestSettings) -> None:
     write_map(settings.pseudonyms, pairs)
 
 
-def _refuse_if_too_many(accepted: int, quarantine: tuple[Quarantined, ...], limit: float, out: Path) -> None:
+def _speaks_against(item: Judgement) -> bool:
+    """Whether a refusal says something about the quality of the source."""
+    return isinstance(item.outcome, DataError) and item.outcome.reason not in EXPECTED and not item.beside
+
+
+def _refuse_if_too_many(
+    accepted: int, failed: int, quarantine: tuple[Quarantined, ...], limit: float, out: Path
+) -> None:
     """Raise if too large a share failed, or nothing is left; the reasons are kept beside ``out``."""
-    failed = sum(line.reason not in EXPECTED for line in quarantine)
     total = accepted + failed
     share = failed / total if total else 1.0
     if accepted and share <= limit:

@@ -17,6 +17,8 @@ class Judgement:
         patient: raw id of the patient; empty where nobody knows.
         outcome: the case, or the reason to refuse it.
         label_names: names of label values that the source itself gives.
+        refused_labels: label files that could not be used, although others could.
+        beside: whether it is no case of its own, but something that came beside a good one.
         label_file: the label's file, where it was found by its grid and could fit another case too.
     """
 
@@ -25,3 +27,5 @@ class Judgement:
     outcome: Case | DataError
     label_names: Mapping[int, str] = field(default_factory=dict)
     label_file: Path | None = None
+    refused_labels: Mapping[Path, DataError] = field(default_factory=dict)
+    beside: bool = False

@@ -157,6 +157,23 @@ def test_seg_labels_are_found_by_reference_and_mapped_by_name(
         assert case.label_volumes == {1: 12 * 12.0, 2: 18 * 12.0}
 
 
+def test_one_unusable_label_object_does_not_spoil_the_others(
+    task: TaskSpec, lenient: IngestSettings, tmp_path: Path
+) -> None:
+    write_study(tmp_path / "in", 1, task)
+    seg = pydicom.dcmread(tmp_path / "in" / "label.dcm")
+    seg.SOPInstanceUID = seg.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        x, y, z = frame.PlanePositionSequence[0].ImagePositionPatient
+        frame.PlanePositionSequence[0].ImagePositionPatient = [x, y, z + 1.0]
+    seg.save_as(tmp_path / "in" / "shifted.dcm")
+    report = ingest(tmp_path / "in", tmp_path / "out", replace(lenient, task=task))
+    (case,) = Dataset.read(tmp_path / "out").cases
+    assert report.reasons == {"affine_mismatch": 1}
+    assert case.label_volumes == {1: 12 * 12.0, 2: 18 * 12.0}
+    assert case.steps == ("left out 1 of 2 label objects, which could not be used",)
+
+
 def test_nifti_labels_are_found_by_name_and_by_grid(task: TaskSpec, lenient: IngestSettings, tmp_path: Path) -> None:
     for number in range(2):
         scan = write_study(tmp_path / "in" / f"study{number}", number)
