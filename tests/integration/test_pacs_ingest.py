@@ -103,7 +103,10 @@ def test_every_way_gives_the_dataset_of_the_folder(
 
 
 def _spooled(work: Path, count: int) -> bool:
-    return len(list((work / "site").glob("spool/*/*/*.dcm"))) >= count
+    try:
+        return len(list((work / "site").glob("spool/*/*/*.dcm"))) >= count
+    except FileNotFoundError:  # a folder went while we looked
+        return False
 
 
 def _converted(work: Path) -> bool:

@@ -74,7 +74,7 @@ def ingest(
     """
     from radfed.cli.progress import case_progress, file_progress
     from radfed.dataset.explain import explain as explain_source
-    from radfed.dataset.ingest import IngestSettings, open_dicom
+    from radfed.dataset.ingest import IngestSettings, holds_dicom, open_dicom
     from radfed.dataset.ingest import ingest as run
     from radfed.dataset.patients import read_patients
     from radfed.errors import InvalidInputError
@@ -102,6 +102,8 @@ def ingest(
     with file_progress("retrieving") as on_file:
         gathered = gather(source, site_folder, decided.pacs, on_file)
     if explain or out is None:
+        if not holds_dicom(gathered.root):
+            raise InvalidInputError(f"{source}: holds no DICOM; --explain is about DICOM series")
         with (
             file_progress("reading headers") as on_file,
             open_dicom(gathered.root, settings, on_file, gathered.files, gathered.missing) as found,

@@ -331,3 +331,16 @@ def test_explain_says_what_each_series_is_and_writes_nothing(task: TaskSpec, tmp
     assert lines[1]["plane"] == "axial"
     assert (lines[1]["slices"], lines[1]["slice_distance"]) == (8, 4.0)
     assert not (tmp_path / "out").exists()
+
+
+def test_explain_of_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from radfed.cli.main import app
+
+    (tmp_path / "in").mkdir()
+    result = CliRunner().invoke(
+        app, ["ingest", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--explain", "--json"]
+    )
+    assert result.exit_code == 2
+    assert "holds no DICOM" in json.loads(result.stdout)["error"]

@@ -118,7 +118,7 @@ def test_a_folder_may_hold_studies_nifti_and_broken_files_and_each_gets_what_it_
     model, source = model_of(tmp_path), tmp_path / "in"
     for number, name in enumerate(("good", "gap", "thin")):
         who = replace(patient, id=f"ZZ{number}", study_id=f"ST{number}", study_date=f"2020010{number + 1}")
-        shown = Volume(scan.array[..., :2], scan.affine) if name == "thin" else scan
+        shown = Volume(scan.array[..., :1], scan.affine) if name == "thin" else scan
         faults = frozenset({"gap"}) if name == "gap" else frozenset()
         write_series(source / name, shown, Flavour.MR, who, seed=number, faults=faults)  # type: ignore[arg-type]
     write_image(source / "plain.nii.gz", scan)
