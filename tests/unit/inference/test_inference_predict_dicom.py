@@ -137,7 +137,7 @@ def test_a_folder_may_hold_studies_nifti_and_broken_files_and_each_gets_what_it_
         "good.nii.gz": None,
         "more.zip": "archive",
         "plain.nii.gz": None,
-        "thin": "no_matching_series",
+        "thin-s001_0001": "no_matching_series",
     }
     assert [prediction.name for prediction in found] == sorted(reasons)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
