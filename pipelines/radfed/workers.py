@@ -86,12 +86,14 @@ class Workers:
     def __init__(self, count: int) -> None:
         self._count = count
         self._idle: list[_Worker] = []
-        self._busy: list[_Worker] = []
+        self._all: set[_Worker] = set()
 
     def map(
         self, function: Callable[[A], R], items: Iterable[A], timeout: float, memory: Callable[[A], int] | None = None
     ) -> Iterator[Outcome[A, R]]:
         """Run a function on each item; outcomes come in the items' order.
+
+        Calls may be nested or left early: each has workers of its own while they are busy.
 
         Args:
             function: of a module, so that a worker finds it by name.
@@ -100,69 +102,76 @@ class Workers:
             memory: what an item may allocate (bytes); None takes ``MEMORY`` for each.
         """
         source = enumerate(items)
+        busy: list[_Worker] = []
         given: dict[int, A] = {}
         ended: dict[int, Outcome[A, R]] = {}
         following, exhausted = 0, False
-        while True:
-            # No further ahead of what is taken than a few items a worker: memory does not grow with their number.
-            while not exhausted and len(self._busy) < self._count and len(given) < 4 * self._count:
-                place, item = next(source, (None, None))
-                if place is None:
-                    exhausted = True
-                    break
-                given[place] = item  # type: ignore[assignment]
-                limit = MEMORY if memory is None else memory(item)  # type: ignore[arg-type]
-                self._begin(place, (function, item, limit), timeout)
-            for place, value, error in self._step():
-                ended[place] = Outcome(given[place], value, error)  # type: ignore[arg-type]
-            while following in ended:
-                yield ended.pop(following)
-                del given[following]
-                following += 1
-            if exhausted and not given:
-                return
+        try:
+            while not exhausted or given:
+                # No further ahead of what is taken than a few items a worker: memory does not grow with their number.
+                while not exhausted and len(busy) < self._count and len(given) < 4 * self._count:
+                    place, item = next(source, (None, None))
+                    if place is None:
+                        exhausted = True
+                        break
+                    given[place] = item  # type: ignore[assignment]
+                    limit = MEMORY if memory is None else memory(item)  # type: ignore[arg-type]
+                    busy.append(self._begin(place, (function, item, limit), timeout))
+                for place, value, error in self._step(busy):
+                    ended[place] = Outcome(given[place], value, error)  # type: ignore[arg-type]
+                while following in ended:
+                    yield ended.pop(following)
+                    del given[following]
+                    following += 1
+        finally:
+            # Nobody waits for these any more; their answers must not meet another call.
+            for worker in busy:
+                self._retire(worker)
 
     def end(self) -> None:
         """End all processes."""
-        for worker in (*self._idle, *self._busy):
-            worker.end()
-        self._idle, self._busy = [], []
+        for worker in tuple(self._all):
+            self._retire(worker)
+        self._idle = []
 
-    def _begin(self, place: int, work: tuple[object, ...], timeout: float) -> None:
+    def _begin(self, place: int, work: tuple[object, ...], timeout: float) -> _Worker:
         while True:
             worker = self._idle.pop() if self._idle else _Worker()
+            self._all.add(worker)
             try:
                 worker.give(place, work, timeout)
             except OSError:  # it died while it had nothing to do; another one takes the item
-                worker.end()
+                self._retire(worker)
                 continue
-            self._busy.append(worker)
-            return
+            return worker
 
-    def _step(self) -> Iterator[tuple[int, object, Exception | None]]:
-        """Wait for the next answer, death or deadline."""
-        if not self._busy:
+    def _step(self, busy: list[_Worker]) -> Iterator[tuple[int, object, Exception | None]]:
+        """Wait for the next answer, death or deadline; who is done is busy no more."""
+        if not busy:
             return
-        left = min(worker.deadline for worker in self._busy) - time.monotonic()
-        ready = wait([worker.pipe for worker in self._busy], timeout=max(left, 0.0))
-        for worker in tuple(self._busy):
+        left = min(worker.deadline for worker in busy) - time.monotonic()
+        ready = wait([worker.pipe for worker in busy], timeout=max(left, 0.0))
+        for worker in tuple(busy):
             if worker.pipe in ready:
+                busy.remove(worker)
                 try:
                     value, error = worker.take()
                 except ChildProcessError as death:
-                    yield self._replace(worker, death)
+                    self._retire(worker)
+                    yield worker.place, None, death
                     continue
-                self._busy.remove(worker)
                 self._idle.append(worker)
                 yield worker.place, value, error
             elif worker.deadline <= time.monotonic():
-                yield self._replace(worker, TimeoutError("it took too long"))
+                busy.remove(worker)
+                self._retire(worker)
+                yield worker.place, None, TimeoutError("it took too long")
 
-    def _replace(self, worker: _Worker, error: Exception) -> tuple[int, None, Exception]:
+    def _retire(self, worker: _Worker) -> None:
         """End a worker that is of no use any more; the next item starts another one."""
-        self._busy.remove(worker)
-        worker.end()
-        return worker.place, None, error
+        if worker in self._all:
+            self._all.remove(worker)
+            worker.end()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from worker_functions import allocate, double, misbehave  # type: ignore[import-not-found]
+from worker_functions import allocate, double, misbehave, slowly_double  # type: ignore[import-not-found]
 
 from radfed.workers import workers
 
@@ -40,6 +40,24 @@ def test_items_are_drawn_as_workers_become_free() -> None:
         outcomes = pool.map(double, (count()[0] for _ in range(50)), timeout=20)
         assert next(outcomes).value == 2
         assert drawn < 10
+
+
+def test_a_call_within_a_call_gets_its_own_answers() -> None:
+    with workers(2) as pool:
+        found = []
+        for outer in pool.map(slowly_double, range(6), timeout=20):
+            inner = [outcome.value for outcome in pool.map(double, range(100, 108), timeout=20)]
+            assert inner == [2 * number for number in range(100, 108)]
+            found.append(outer.value)
+    assert found == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_call_that_is_left_early_leaves_no_answer_to_the_next() -> None:
+    with workers(2) as pool:
+        left = pool.map(slowly_double, range(8), timeout=20)
+        assert next(left).value == 0
+        left.close()  # type: ignore[attr-defined]
+        assert [outcome.value for outcome in pool.map(double, range(8), timeout=20)] == [2 * n for n in range(8)]
 
 
 def test_no_process_is_left_after_an_error() -> None:

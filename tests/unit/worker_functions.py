@@ -9,6 +9,11 @@ def double(number: int) -> int:
     return 2 * number
 
 
+def slowly_double(number: int) -> int:
+    time.sleep(0.1)
+    return 2 * number
+
+
 def misbehave(how: str) -> str:
     match how:
         case "crash":
