@@ -15,21 +15,14 @@ from radfed.errors import DataError
 from radfed.imaging.deid.identity import patient_key
 from radfed.imaging.deid.settings import DeidSettings
 from radfed.imaging.dicom.header import Broken, Instance, read_header
-from radfed.imaging.dicom.index import Index, archives, dicom_files, make_index
+from radfed.imaging.dicom.index import Index, archives, dicom_files, files_below, make_index
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.dicom.selection import SelectedCase, Selection, select
 from radfed.imaging.objects.nifti_labels import label_key
-from radfed.imaging.objects.structures import References, references
+from radfed.imaging.objects.structures import LABEL_CLASSES, References, references
 from radfed.task import TaskSpec
 from radfed.workers import MEMORY, Workers
 
-LABEL_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation Storage
-        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation Storage
-        "1.2.840.10008.5.1.4.1.1.481.3",  # RT Structure Set Storage
-    }
-)
 _log = logging.getLogger(__name__)
 
 CHUNK = 32
@@ -184,13 +177,11 @@ def nifti_labels(root: Path) -> tuple[Path, ...]:
     What says so is a word in the name or in a folder's name, or a name that is a UID: an image that somebody converted
     lies on the grid of its series as well.
     """
-    found = (path for path in root.rglob("*") if path.name.lower().endswith(ENDINGS) and path.is_file())
+    found = (path for path in files_below(root) if path.name.lower().endswith(ENDINGS))
     return tuple(sorted(path for path in found if _says_label(path.relative_to(root))))
 
 
 def _says_label(path: Path) -> bool:
-    if path.name.startswith("."):  # a system's leftovers
-        return False
     return bool(_LABEL_WORDS.search(str(path)) or _UID.fullmatch(label_key(path)))
 
 

@@ -1,25 +1,22 @@
 """Pseudonyms of cases and patients, and the site's own map back to them."""
 
 import csv
-import hashlib
-import hmac
 import io
 import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from radfed.imaging.deid.identity import keyed, patient_pseudonym
+
+__all__ = ["COLUMNS", "case_pseudonym", "patient_pseudonym", "read_map", "write_map"]
+
 COLUMNS = ("pseudonym", "raw_id")
 
 
 def case_pseudonym(secret: bytes, raw: str) -> str:
     """``case-`` and 12 hex digits of HMAC-SHA256: the same for the same secret, and no way back without it."""
-    return "case-" + _keyed(secret, raw)
-
-
-def patient_pseudonym(secret: bytes, raw: str) -> str:
-    """``pat-`` and 12 hex digits of HMAC-SHA256."""
-    return "pat-" + _keyed(secret, raw)
+    return "case-" + keyed(secret, raw)
 
 
 def write_map(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
@@ -46,7 +43,3 @@ def read_map(path: Path) -> dict[str, str]:
     """The site's map: pseudonym to raw id."""
     with path.open(encoding="utf-8", newline="") as stream:
         return {row["pseudonym"]: row["raw_id"] for row in csv.DictReader(stream)}
-
-
-def _keyed(secret: bytes, raw: str) -> str:
-    return hmac.new(secret, raw.encode(), hashlib.sha256).hexdigest()[:12]

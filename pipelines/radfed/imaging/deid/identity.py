@@ -21,19 +21,24 @@ def patient_key(patient: str, study: str) -> str:
     return patient.strip() or f"study {study.strip()}"
 
 
+def keyed(secret: bytes, raw: str) -> str:
+    """12 hex digits of HMAC-SHA256: the same for the same secret, and no way back without it."""
+    return _digest(secret, raw).hex()[:12]
+
+
 def patient_pseudonym(secret: bytes, key: str) -> str:
     """``pat-`` and 12 hex digits of HMAC-SHA256."""
-    return f"pat-{_digest(secret, key).hex()[:12]}"
+    return f"pat-{keyed(secret, key)}"
 
 
 def file_pseudonym(secret: bytes, name: str) -> str:
     """``file-`` and 12 hex digits of HMAC-SHA256."""
-    return f"file-{_digest(secret, name).hex()[:12]}"
+    return f"file-{keyed(secret, name)}"
 
 
 def code_pseudonym(secret: bytes, scheme: str, value: str) -> str:
     """``L`` and 12 hex digits, for a code of a coding scheme that is the hospital's own."""
-    return f"L{_digest(secret, f'code {scheme} {value}').hex()[:12]}"
+    return f"L{keyed(secret, f'code {scheme} {value}')}"
 
 
 def new_uid(secret: bytes, uid: str) -> str:

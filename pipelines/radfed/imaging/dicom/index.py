@@ -141,7 +141,7 @@ def dicom_files(folder: Path) -> list[Path]:
     """Every file that may be DICOM, sorted: none that is hidden, packed, NIfTI, a DICOMDIR, or outside the folder."""
     return sorted(
         path
-        for path in _walk(folder)
+        for path in files_below(folder)
         if not path.name.lower().endswith((*_ARCHIVES, *_NIFTI)) and path.name.upper() != "DICOMDIR"
     )
 
@@ -149,7 +149,7 @@ def dicom_files(folder: Path) -> list[Path]:
 def archives(folder: Path) -> list[Path]:
     """Packed files that are no NIfTI, sorted."""
     return sorted(
-        path for path in _walk(folder) if path.name.lower().endswith(_ARCHIVES) and not path.name.endswith(_NIFTI)
+        path for path in files_below(folder) if path.name.lower().endswith(_ARCHIVES) and not path.name.endswith(_NIFTI)
     )
 
 
@@ -185,7 +185,8 @@ def is_image(instance: Instance) -> bool:
     return bool(instance.details) and not is_object
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file of a tree, but what is hidden, and links that lead out of it."""
     root = folder.resolve()
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -17,10 +17,11 @@ from radfed.imaging.objects.structure import References, Structure
 if TYPE_CHECKING:
     from radfed.imaging.dicom.scanned import ScannedVolume
 
-__all__ = ["References", "Structure", "read_structures", "references"]
+__all__ = ["LABEL_CLASSES", "References", "Structure", "read_structures", "references"]
 
 _LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
-_SEGMENTATIONS = (SegmentationStorage, _LABEL_MAP_STORAGE)
+LABEL_CLASSES = frozenset({SegmentationStorage, _LABEL_MAP_STORAGE, RTStructureSetStorage})
+"""SOP classes of the objects that are read as labels."""
 
 
 def references(path: Path) -> References:
@@ -57,7 +58,7 @@ def read_structures(path: Path, sources: "ScannedVolume") -> tuple[Structure, ..
 def _open(path: Path, *, pixels: bool) -> Dataset:
     dataset: FileDataset = dcmread(path, stop_before_pixels=not pixels, force=True)
     check_whole(dataset)
-    if dataset.get("SOPClassUID") not in (*_SEGMENTATIONS, RTStructureSetStorage):
+    if dataset.get("SOPClassUID") not in LABEL_CLASSES:
         raise DataError("unreadable", "structures are read from SEG and RTSTRUCT, got another kind of object")
     return dataset
 
