@@ -1,5 +1,7 @@
 """JobSpec: what to run, beside the task contract. A job is settings; it carries no code."""
 
+import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -8,6 +10,13 @@ from pydantic import Field
 from radfed.errors import InvalidInputError
 from radfed.settings import Settings
 from radfed.task import Fraction, Identifier, NonNegativeFloat, PositiveFloat, PositiveInt, TaskSpec
+
+SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+CampaignName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=96)]
+
+
+SETTINGS_FILE = "radfed.json"
+"""The job's settings, in the ``config/`` folder of the FLARE app."""
 
 
 class AugmentationSettings(Settings):
@@ -44,8 +53,27 @@ class FederationSettings(Settings):
         default=60, description="Optimiser steps of every site in a round: equal work, so that no site waits for others"
     )
     min_sites: PositiveInt = Field(default=2, description="Accepted updates without which a round fails the job")
+    sites: tuple[SiteName, ...] = Field(
+        default=(), description="Sites required in every round; empty: those present when the training begins"
+    )
     round_deadline: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Seconds after which a round closes without the sites still missing; 0 waits"
+        default=6 * 3600, description="Seconds after which a round closes without the sites still missing; 0 waits"
+    )
+    patience: Annotated[float, Field(ge=1)] = Field(
+        default=3.0,
+        description="Once min_sites were accepted, the others have this many times the seconds that those took",
+    )
+    grace: Annotated[int, Field(ge=0)] = Field(
+        default=60, description="Seconds that the others have at least, once min_sites were accepted"
+    )
+    norm_limit: Annotated[float, Field(gt=1)] = Field(
+        default=10.0, description="An update that changes the model this many times more than the median is refused"
+    )
+    link_rounds: Annotated[int, Field(ge=0)] = Field(
+        default=5, description="Rounds in one FLARE job of a campaign; a site that came back joins the next. 0: all"
+    )
+    max_links: PositiveInt = Field(
+        default=5, description="FLARE jobs in a row without a new round, after which a campaign has failed"
     )
 
 
@@ -66,14 +94,20 @@ class Job(Settings):
 
     job: JobSpec
     task: TaskSpec
+    campaign: CampaignName | None = Field(
+        default=None, description="Name of the chain of FLARE jobs that this belongs to; null for a single run"
+    )
 
     @classmethod
     def read_folder(cls, folder: Path) -> Self:
-        """Read ``job.yaml`` and the task that it names.
+        """Read ``job.yaml`` and the task that it names, or the settings in an exported FLARE job.
 
         Raises:
             InvalidInputError: a file is missing or says something that is not allowed.
         """
+        exported = sorted(folder.glob(f"*/config/{SETTINGS_FILE}"))
+        if exported:
+            return cls.read_json(exported[0])
         if not (folder / "job.yaml").is_file():
             raise InvalidInputError(
                 f"{folder}: holds no job.yaml; give a job's folder, or a name from 'radfed job list'"
@@ -91,15 +125,38 @@ class Job(Settings):
         path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def with_changes(
-        self, *, rounds: int | None = None, local_steps: int | None = None, seed: int | None = None
+        self,
+        *,
+        rounds: int | None = None,
+        local_steps: int | None = None,
+        seed: int | None = None,
+        min_sites: int | None = None,
+        link_rounds: int | None = None,
+        sites: Sequence[str] | None = None,
     ) -> Self:
-        """The same job with some numbers changed from the command line."""
-        federation = {k: v for k, v in {"rounds": rounds, "local_steps": local_steps}.items() if v is not None}
+        """The same job with some settings changed from the command line."""
+        changes = {
+            "rounds": rounds,
+            "local_steps": local_steps,
+            "min_sites": min_sites,
+            "link_rounds": link_rounds,
+            "sites": list(sites) if sites else None,
+        }
         content = self.model_dump(mode="json")
-        content["job"]["federation"].update(federation)
+        content["job"]["federation"].update({k: v for k, v in changes.items() if v is not None})
         if seed is not None:
             content["job"]["training"]["seed"] = seed
         return type(self).check(content, "command line")
+
+
+def as_campaign(job: Job, name: str | None = None) -> Job:
+    """The job as a campaign: with the name given, else its own, else ``<job name>-<8 hexadecimal digits>``.
+
+    Raises:
+        InvalidInputError: the name is not allowed.
+    """
+    chosen = name or job.campaign or f"{job.job.name}-{secrets.token_hex(4)}"
+    return Job.check(job.model_dump(mode="json") | {"campaign": chosen}, "campaign")
 
 
 def shipped_jobs() -> dict[str, Path]:

@@ -5,12 +5,14 @@ FLARE's own status can say COMPLETED with nothing aggregated, so no status is be
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from radfed.errors import InvalidInputError
 from radfed.settings import Settings
 
 Outcome = Literal["COMPLETED", "DEGRADED", "FAILED"]
@@ -35,18 +37,53 @@ class SiteLine(Settings):
     loss: float | None = None
     metric: float | None = Field(default=None, description="Mean validation Dice of the model received")
     metric_cases: int | None = None
+    norm: float | None = Field(default=None, description="L2 norm of the update's change to the model")
+    restarts: int = Field(default=0, description="How often the site's trainer died and was started again")
+    optimiser: Literal["kept", "fresh"] | None = Field(
+        default=None, description="Whether the site went on with its own optimiser state of the round before"
+    )
+
+
+class LinkLine(Settings):
+    """One FLARE job of the chain begins. Answers of a round that an earlier link did not finish are void."""
+
+    event: Literal["link"] = "link"
+    link: int
+    job_id: str = Field(description="FLARE's id of the job")
+    sites: tuple[str, ...] = Field(description="Sites that take part in this link")
+    required: tuple[str, ...] = Field(description="Sites that every round needs for the outcome COMPLETED")
+    first_round: int
+    digest: str | None = Field(default=None, description="SHA-256 of the model that the link begins with")
+
+
+class NoteLine(Settings):
+    """Something that changes no result and that a reader should know: a late answer, a site that joined."""
+
+    event: Literal["note"] = "note"
+    reason: str = Field(description="A code")
+    site: str | None = None
+    round: int | None = None
 
 
 class RoundLine(Settings):
-    """What a round led to. ``metric`` scores this round's aggregate, over the validation cases of all sites."""
+    """What a round led to. Its aggregate is on the server's disk before this line is."""
 
     event: Literal["round"] = "round"
     round: int
     digest: str = Field(description="SHA-256 of the aggregate")
     accepted: int
+    metric: float | None = Field(default=None, description="From the round's score line; null in the file")
+    metric_cases: int = 0
+    seconds: float
+
+
+class ScoreLine(Settings):
+    """How good a round's aggregate is, over the validation cases of all sites; known only one task later."""
+
+    event: Literal["score"] = "score"
+    round: int
     metric: float | None
     metric_cases: int
-    seconds: float
 
 
 class FinalLine(Settings):
@@ -61,38 +98,113 @@ class FinalLine(Settings):
     cases_lost: float = Field(default=0.0, description="Share of case-rounds that are missing from the model")
 
 
-Line = SiteLine | RoundLine | FinalLine
+Line = SiteLine | RoundLine | ScoreLine | LinkLine | NoteLine | FinalLine
+_KINDS: Mapping[str, type[Line]] = {
+    "site": SiteLine,
+    "round": RoundLine,
+    "score": ScoreLine,
+    "link": LinkLine,
+    "note": NoteLine,
+    "final": FinalLine,
+}
 
 
 class Ledger:
-    """An append-only file of lines; each is on disk before the run goes on."""
+    """An append-only file of lines; each is on disk before the run goes on.
+
+    A file that is there is gone on with; a last line that a crash cut short is taken out first.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.lines: list[Line] = []
+        self._lock = threading.Lock()
+        self.lines: list[Line] = read_ledger(path)
+        if path.is_file():
+            _drop_torn_line(path)
 
     def append(self, line: Line) -> None:
         """Write a line and force it to disk."""
-        self.lines.append(line)
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
+            self.lines.append(line)
             file.write(line.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
 
 
+def _drop_torn_line(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) != len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+
+
+def read_line(content: Mapping[str, object], source: str) -> Line:
+    """One line from its JSON object.
+
+    Raises:
+        InvalidInputError: it is no line of a ledger.
+    """
+    kind = _KINDS.get(str(content.get("event")))
+    if kind is None:
+        allowed = ", ".join(_KINDS)
+        raise InvalidInputError(f"{source}: unknown event {content.get('event')!r}; expected one of {allowed}")
+    return kind.check(dict(content), source)
+
+
 def read_ledger(path: Path) -> list[Line]:
     """The lines of a ledger; a line cut short by a crash ends it."""
-    kinds: Mapping[str, type[Line]] = {"site": SiteLine, "round": RoundLine, "final": FinalLine}
     lines: list[Line] = []
     if not path.is_file():
         return lines
-    for text in path.read_text(encoding="utf-8").splitlines():
+    *texts, torn = path.read_text(encoding="utf-8").split("\n")
+    # What a crash cut short has no line end; it may still be whole JSON, and is not believed.
+    del torn
+    for text in texts:
         try:
             content = json.loads(text)
         except json.JSONDecodeError:
             break
-        lines.append(kinds[content["event"]].check(content, path.name))
+        lines.append(read_line(content, path.name))
     return lines
+
+
+def rounds_of(lines: Sequence[Line]) -> list[RoundLine]:
+    """The rounds that led to an aggregate, each with the metric of its score line."""
+    scores = {line.round: line for line in lines if isinstance(line, ScoreLine)}
+    return [
+        line.model_copy(update={"metric": scores[line.round].metric, "metric_cases": scores[line.round].metric_cases})
+        if line.round in scores
+        else line
+        for line in lines
+        if isinstance(line, RoundLine)
+    ]
+
+
+def required_of(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The sites that the first link named as required; without a link line, every site that was asked."""
+    for line in lines:
+        if isinstance(line, LinkLine):
+            return line.required
+    return tuple(sorted({line.site for line in lines if isinstance(line, SiteLine)}))
+
+
+def answers_of(lines: Sequence[Line]) -> list[SiteLine]:
+    """The answers that count: those behind an aggregate, and those that came after the last one.
+
+    Answers of a round that ended without an aggregate are void once another link begins.
+    """
+    counted: list[SiteLine] = []
+    open_round: list[SiteLine] = []
+    for line in lines:
+        if isinstance(line, SiteLine):
+            open_round.append(line)
+        elif isinstance(line, RoundLine):
+            counted += open_round
+            open_round = []
+        elif isinstance(line, LinkLine):
+            open_round = []
+    return counted + open_round
 
 
 def conclude(lines: Sequence[Line], sites: Iterable[str], rounds: int) -> FinalLine:
@@ -107,8 +219,8 @@ def conclude(lines: Sequence[Line], sites: Iterable[str], rounds: int) -> FinalL
         sites: every site that the job requires.
         rounds: how many rounds the job asked for.
     """
-    accepted = {(line.round, line.site): line for line in lines if isinstance(line, SiteLine) and line.accepted}
-    aggregates = [line for line in lines if isinstance(line, RoundLine)]
+    accepted = {(line.round, line.site): line for line in answers_of(lines) if line.accepted}
+    aggregates = rounds_of(lines)
     required = sorted(sites)
     missed = {site: sum((number, site) not in accepted for number in range(1, rounds + 1)) for site in required}
     missing = tuple(sorted((s for s in required if missed[s]), key=lambda s: (-missed[s], s)))

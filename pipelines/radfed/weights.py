@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from radfed.errors import InvalidInputError
@@ -44,3 +44,31 @@ def load_weights(path: Path) -> dict[str, NDArray[Any]]:
     except (OSError, SafetensorError) as error:
         raise InvalidInputError(f"{path.name}: is no readable safetensors file ({type(error).__name__})") from error
     return weights
+
+
+class WeightsFile(Mapping[str, NDArray[Any]]):
+    """The tensors of a safetensors file, each read when it is asked for: a model costs no memory until then.
+
+    Raises:
+        InvalidInputError: the file is missing or is no safetensors file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file: Any = safe_open(path, framework="numpy")
+        except (OSError, SafetensorError) as error:
+            raise InvalidInputError(f"{path.name}: is no readable safetensors file ({type(error).__name__})") from error
+        names: Any = self._file
+        self._names: tuple[str, ...] = tuple(names.keys())
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._names:
+            raise KeyError(name)
+        array: NDArray[Any] = self._file.get_tensor(name)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

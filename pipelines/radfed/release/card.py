@@ -2,12 +2,20 @@
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from radfed.metrics.pooling import FederatedEvaluation
 from radfed.release.facts import TrainingFacts
 from radfed.release.parity import ParityReport
 from radfed.task import TaskSpec
 
 
-def model_card(task: TaskSpec, version: str, facts: TrainingFacts, parity: ParityReport, phantom: bool) -> str:
+def model_card(
+    task: TaskSpec,
+    version: str,
+    facts: TrainingFacts,
+    parity: ParityReport,
+    phantom: bool,
+    evaluation: FederatedEvaluation | None = None,
+) -> str:
     """The card in Markdown.
 
     Args:
@@ -16,6 +24,7 @@ def model_card(task: TaskSpec, version: str, facts: TrainingFacts, parity: Parit
         facts: how the model was trained.
         parity: what the gate found.
         phantom: whether the model was trained on made-up data.
+        evaluation: the sites' test scores, pooled.
     """
     # Markdown, not HTML: escaping would put entities into people's text.
     environment = Environment(
@@ -32,4 +41,5 @@ def model_card(task: TaskSpec, version: str, facts: TrainingFacts, parity: Parit
         worst_case=max(case.disagreement for case in parity.cases),
         farthest=max(case.largest_distance_mm for case in parity.dicom),
         phantom=phantom,
+        evaluation=evaluation,
     )

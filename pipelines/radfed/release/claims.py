@@ -1,6 +1,7 @@
 """The claims about content: each function checks one, says what it saw, and raises ``GateError`` where it is false."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,14 +15,18 @@ from radfed.inference.model import OnnxModel
 from radfed.inference.predict import MODEL
 from radfed.inference.segment import segment
 from radfed.job import Job
-from radfed.ledger import FinalLine, Line, RoundLine, SiteLine, conclude, read_ledger
+from radfed.ledger import FinalLine, Line, RoundLine, answers_of, conclude, read_ledger, required_of
+from radfed.metrics.pooling import FederatedEvaluation
 from radfed.release.conformance import CASES, VECTORS
 from radfed.release.dicom_parity import DISTANCE_TOLERANCE_MM
 from radfed.release.metadata import network_data_format
-from radfed.release.package import CONFORMANCE, METADATA, PARITY, TASK, TRAINING, WEIGHTS
+from radfed.release.package import CONFORMANCE, FEDERATED, METADATA, PARITY, TASK, TRAINING, WEIGHTS
 from radfed.release.parity import DISAGREEMENT_TOLERANCE, LOGIT_TOLERANCE, ParityReport, torch_predictor
 from radfed.task import TaskSpec
 from radfed.weights import load_weights, weights_digest
+
+# Means are written with all their digits; adding them up in another order may change the last.
+_ROUNDING = 1e-9
 
 
 class NotVerifiableError(Exception):
@@ -33,6 +38,9 @@ class Release(Protocol):
 
     def file(self, name: str) -> Path:
         """A plain file of the release; raises ``GateError``."""
+
+    def has(self, name: str) -> bool:
+        """Whether the release holds such a file."""
 
     @property
     def model(self) -> OnnxModel:
@@ -71,7 +79,7 @@ def check_ledger(release: Release) -> str:
     if final.outcome == "FAILED":
         raise GateError("the run FAILED")
     rounds = Job.read_json(release.file(f"{TRAINING}/job.json")).job.federation.rounds
-    sites = sorted({line.site for line in before if isinstance(line, SiteLine)})
+    sites = required_of(before)
     for number in range(1, rounds + 1):
         _check_round(number, before, sites)
     expected = conclude(before, sites, rounds)
@@ -92,6 +100,23 @@ def check_weights(release: Release) -> str:
         if digest != got:
             raise GateError(f"{WEIGHTS} is {got[:12]}, {where} says {str(digest)[:12]}")
     return f"weights {got[:12]}"
+
+
+def check_evaluation(release: Release) -> str:
+    """The sites' pooled test scores are of this model, and the pooled means follow from the sites'."""
+    if not release.has(FEDERATED):
+        return "no site was asked for test scores"
+    evaluation = FederatedEvaluation.read(release.file(FEDERATED))
+    if evaluation.model != release.model.weights_digest:
+        raise GateError(f"it is of another model: {evaluation.model[:12]}")
+    for label, score in evaluation.pooled.items():
+        parts = [scores[label] for scores in evaluation.sites.values() if label in scores]
+        cases = sum(part.cases for part in parts)
+        mean = sum(part.cases * part.mean for part in parts) / cases if cases else float("nan")
+        if cases != score.cases or not abs(mean - score.mean) <= _ROUNDING:
+            raise GateError(f"{label}: {score.cases} cases, mean {score.mean}; the sites' lines give {cases}, {mean}")
+    cases = max((score.cases for score in evaluation.pooled.values()), default=0)
+    return f"{cases} test cases of {len(evaluation.sites)} sites"
 
 
 def check_parity_report(release: Release) -> str:
@@ -182,10 +207,11 @@ def _final(lines: list[Line]) -> tuple[list[Line], FinalLine]:
     return lines[:-1], finals[0]
 
 
-def _check_round(number: int, lines: list[Line], sites: list[str]) -> None:
-    """Every site has one line in every round, and the round counts those that were accepted."""
-    here = [line for line in lines if isinstance(line, SiteLine) and line.round == number]
-    if sorted(line.site for line in here) != sites:
+def _check_round(number: int, lines: list[Line], sites: Sequence[str]) -> None:
+    """Every required site has a line in every round, no site has two, and the round counts those accepted."""
+    here = [line for line in answers_of(lines) if line.round == number]
+    names = [line.site for line in here]
+    if not set(sites) <= set(names) or len(set(names)) != len(names):
         raise GateError(f"round {number} must have one line for each of {', '.join(sites)}")
     accepted = sum(line.accepted for line in here)
     said = [line.accepted for line in lines if isinstance(line, RoundLine) and line.round == number]

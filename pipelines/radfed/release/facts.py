@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from radfed.ledger import FinalLine, Line, Outcome, RoundLine, SiteLine
+from radfed.ledger import FinalLine, Line, Outcome, RoundLine, SiteLine, answers_of, rounds_of
 from radfed.settings import Settings
 
 
@@ -51,13 +51,12 @@ class TrainingFacts(Settings):
 def training_facts(lines: Sequence[Line], final: FinalLine) -> TrainingFacts:
     """Read the facts off a ledger and its last line."""
     by_site: dict[str, list[SiteLine]] = {}
-    for line in lines:
-        if isinstance(line, SiteLine):
-            by_site.setdefault(line.site, []).append(line)
+    for line in answers_of(lines):
+        by_site.setdefault(line.site, []).append(line)
     return TrainingFacts(
         outcome=final.outcome,
         sites=tuple(_site(name, by_site[name]) for name in sorted(by_site)),
-        rounds=tuple(_round(line, by_site) for line in lines if isinstance(line, RoundLine)),
+        rounds=tuple(_round(line, by_site) for line in rounds_of(lines)),
         best_round=final.best_round,
         best_metric=final.best_metric,
         missing=final.missing,

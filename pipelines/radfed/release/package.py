@@ -18,6 +18,7 @@ from radfed.inference.model import OnnxModel
 from radfed.inference.predict import MODEL
 from radfed.job import Job
 from radfed.ledger import FinalLine, read_ledger
+from radfed.metrics.pooling import FederatedEvaluation
 from radfed.release.card import model_card
 from radfed.release.conformance import synthetic_cases, write_vectors
 from radfed.release.export import export_onnx
@@ -30,7 +31,9 @@ from radfed.weights import load_weights, save_weights, weights_digest
 
 WEIGHTS, TASK, METADATA, CARD = "model.safetensors", "task.yaml", "metadata.json", "README.md"
 TRAINING, EVALUATION, CONFORMANCE = "training", "evaluation", "conformance"
-PARITY = f"{EVALUATION}/parity.json"
+PARITY, FEDERATED = f"{EVALUATION}/parity.json", f"{EVALUATION}/federated.json"
+RUN_EVALUATION = "evaluation.json"
+"""In a run folder: the sites' test scores, pooled by the server."""
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -43,6 +46,7 @@ class _Run:
     facts: TrainingFacts
     weights: dict[str, NDArray[Any]]
     digest: str
+    evaluation: FederatedEvaluation | None
 
 
 def build_release(
@@ -141,7 +145,17 @@ def _read_run(run: Path) -> _Run:
             f"best.safetensors is not the model in the ledger: its digest is {digest[:12]}, "
             f"the ledger's last line says {str(final.digest)[:12]}; run the job again"
         )
-    return _Run(run, job, training_facts(lines, final), weights, digest)
+    return _Run(run, job, training_facts(lines, final), weights, digest, _evaluation(run / RUN_EVALUATION, digest))
+
+
+def _evaluation(path: Path, digest: str) -> FederatedEvaluation | None:
+    """What the sites' test cases say of the model, if they were asked."""
+    if not path.is_file():
+        return None
+    evaluation = FederatedEvaluation.read(path)
+    if evaluation.model != digest:
+        raise GateError(f"{path.name} is of another model ({evaluation.model[:12]}); run the job again")
+    return evaluation
 
 
 def _fill(stage: Path, run: _Run, parity: ParityReport, version: str, phantom: bool) -> None:
@@ -149,10 +163,12 @@ def _fill(stage: Path, run: _Run, parity: ParityReport, version: str, phantom: b
     (stage / TASK).write_text(task.to_yaml(), encoding="utf-8")
     (stage / EVALUATION).mkdir()
     (stage / PARITY).write_text(parity.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if run.evaluation is not None:
+        (stage / FEDERATED).write_text(run.evaluation.model_dump_json(indent=1) + "\n", encoding="utf-8")
     write_vectors(stage / CONFORMANCE, OnnxModel.load(stage / MODEL))
     _write_training(stage / TRAINING, run)
     _write_json(stage / METADATA, bundle_metadata(task, version, phantom))
-    (stage / CARD).write_text(model_card(task, version, run.facts, parity, phantom), encoding="utf-8")
+    (stage / CARD).write_text(model_card(task, version, run.facts, parity, phantom, run.evaluation), encoding="utf-8")
 
 
 def _write_model(stage: Path, run: _Run, cases: Sequence[Volume], dicom: Sequence[Path]) -> ParityReport:

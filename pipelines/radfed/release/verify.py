@@ -14,6 +14,7 @@ from radfed.release.claims import (
     check_conformance_logits,
     check_conformance_masks,
     check_contract,
+    check_evaluation,
     check_ledger,
     check_metadata,
     check_parity_report,
@@ -84,6 +85,10 @@ class OpenRelease:
             raise GateError(f"{name} is missing")
         return path
 
+    def has(self, name: str) -> bool:
+        """Whether the release holds such a file."""
+        return (self.root / name).exists()
+
     @cached_property
     def model(self) -> OnnxModel:
         """The model, never opened before it is known to point nowhere."""
@@ -114,6 +119,7 @@ def verify(release: Path) -> VerifyReport:
         ("ledger", "the outcome follows from the ledger's lines", check_ledger),
         ("weights", "model.safetensors is the ledger's model and model.onnx's", check_weights),
         ("parity", "evaluation/parity.json is of this model and within tolerance", check_parity_report),
+        ("evaluation", "the sites' test scores, if there are any, are of this model", check_evaluation),
         ("conformance_logits", "the model gives the expected logits here", check_conformance_logits),
         ("conformance_masks", "the model gives the expected masks here", check_conformance_masks),
         ("rebuild", "the network rebuilt from task.yaml and model.safetensors equals model.onnx", check_rebuild),

@@ -86,6 +86,40 @@ class SegmentationTrainer:
         """A copy of the weights."""
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.network.state_dict().items()}
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The optimiser's moments and the loss scaler's scale, as arrays by name."""
+        moments = {
+            f"{index}.{name}": torch.as_tensor(value).cpu().numpy()
+            for index, values in self.optimiser.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        return moments | {f"scaler.{name}": np.asarray(value) for name, value in self.scaler.state_dict().items()}
+
+    def load_state(self, state: Weights) -> None:
+        """Go on from what ``state`` gave.
+
+        Raises:
+            ValueError: it belongs to another network.
+        """
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for key, array in state.items():
+            owner, name = key.split(".", 1)
+            if owner != "scaler":
+                moments.setdefault(int(owner), {})[name] = torch.from_numpy(np.array(array))
+        for index, parameter in enumerate(self.network.parameters()):
+            for name, moment in moments.get(index, {}).items():
+                if name != "step" and moment.shape != parameter.shape:
+                    raise ValueError(f"moment {name} of parameter {index} has shape {tuple(moment.shape)}")
+        content = self.optimiser.state_dict()
+        self.optimiser.load_state_dict({**content, "state": moments})
+        scale = {name: state[f"scaler.{name}"].item() for name in self.scaler.state_dict() if f"scaler.{name}" in state}
+        if scale:
+            self.scaler.load_state_dict(scale)
+
+    def forget(self) -> None:
+        """Begin with an optimiser that has seen nothing."""
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {}})
+
     def train(
         self, samples: Sequence[Sample], first_step: int, steps: int, stop: Callable[[], bool] = lambda: False
     ) -> Trained:
@@ -152,12 +186,13 @@ class SegmentationTrainer:
         if not samples:
             return None
         started = time.monotonic()
-        scores = [self._score(sample) for sample in samples]
+        scores = [float(np.mean(self.dice_by_label(sample))) for sample in samples]
         return Validated(float(np.mean(scores)), len(scores), time.monotonic() - started)
 
-    def _score(self, sample: Sample) -> float:
+    def dice_by_label(self, sample: Sample) -> list[float]:
+        """Dice of each of the task's labels for one prepared case."""
         classes = slide(sample.image, self._predict, self.task.roi_size, self.task.overlap).argmax(axis=0)
-        return float(np.mean([dice(classes == k, sample.label == k) for k in range(1, len(self.task.labels) + 1)]))
+        return [dice(classes == k, sample.label == k) for k in range(1, len(self.task.labels) + 1)]
 
     def _learning_rate(self, step: int) -> float:
         warm = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))

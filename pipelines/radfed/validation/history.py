@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radfed.ledger import FinalLine, Line, RoundLine, SiteLine
+from radfed.ledger import FinalLine, Line, SiteLine, answers_of, rounds_of
 
 Curve = tuple[tuple[int, float], ...]
 """Pairs of round and value."""
@@ -44,10 +44,10 @@ class History:
 
 def history_of(lines: Sequence[Line]) -> History | None:
     """Read a ledger's lines; None where no site was asked anything."""
-    of_sites = [line for line in lines if isinstance(line, SiteLine)]
+    of_sites = answers_of(lines)
     if not of_sites:
         return None
-    of_rounds = [line for line in lines if isinstance(line, RoundLine)]
+    of_rounds = rounds_of(lines)
     rounds = max(line.round for line in of_rounds or of_sites)
     return History(
         rounds=rounds,

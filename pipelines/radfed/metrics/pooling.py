@@ -1,0 +1,73 @@
+"""The sites' test scores pooled on the server: means and intervals from sums, without any case's own value."""
+
+import math
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from radfed.settings import Settings
+
+_Z = 1.959963984540054
+
+
+class LabelScores(Settings):
+    """Dice of one label over a site's test cases, as sums: what pooling needs and no more."""
+
+    total: float = Field(ge=0, description="Sum of the cases' Dice")
+    squares: float = Field(ge=0, description="Sum of their squares")
+
+
+class TestReport(Settings):
+    """A site's scores of the final model on its test cases. Fewer cases than the site reports: none."""
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    cases: int = Field(ge=0)
+    labels: dict[str, LabelScores] = Field(default_factory=dict)
+
+
+class Score(Settings):
+    """A mean Dice with the standard deviation over cases and the normal 95 % interval of the mean."""
+
+    cases: int
+    mean: float
+    deviation: float | None = Field(description="Null for a single case")
+    low: float | None
+    high: float | None
+
+
+class FederatedEvaluation(Settings):
+    """Test Dice of the final model, on the network's grid: pooled and by site, by label."""
+
+    model: str = Field(description="SHA-256 of the model's weights")
+    pooled: dict[str, Score]
+    sites: dict[str, dict[str, Score]]
+    silent: tuple[str, ...] = Field(description="Sites that gave no score")
+
+
+def pool(model: str, reports: Mapping[str, TestReport | None]) -> FederatedEvaluation:
+    """Pool the reports of the sites that were asked; a site without cases or answer counts as silent."""
+    given = {site: report for site, report in sorted(reports.items()) if report is not None and report.cases > 0}
+    labels = sorted({label for report in given.values() for label in report.labels})
+    pooled = {
+        label: _score(
+            sum(report.cases for report in given.values() if label in report.labels),
+            sum(report.labels[label].total for report in given.values() if label in report.labels),
+            sum(report.labels[label].squares for report in given.values() if label in report.labels),
+        )
+        for label in labels
+    }
+    sites = {
+        site: {label: _score(report.cases, s.total, s.squares) for label, s in sorted(report.labels.items())}
+        for site, report in given.items()
+    }
+    return FederatedEvaluation(model=model, pooled=pooled, sites=sites, silent=tuple(sorted(set(reports) - set(given))))
+
+
+def _score(cases: int, total: float, squares: float) -> Score:
+    mean = total / cases
+    if cases < 2:
+        return Score(cases=cases, mean=mean, deviation=None, low=None, high=None)
+    variance = max(0.0, (squares - cases * mean**2) / (cases - 1))
+    half = _Z * math.sqrt(variance / cases)
+    return Score(cases=cases, mean=mean, deviation=math.sqrt(variance), low=mean - half, high=mean + half)
