@@ -40,6 +40,16 @@ def refusal(update: Mapping[str, Any], reference: Weights) -> str | None:
     return None
 
 
+def change_norm(update: Weights, reference: Weights) -> float:
+    """L2 norm of the change over all floating-point tensors."""
+    squares = [
+        float(np.sum((update[name].astype(np.float64) - expected.astype(np.float64)) ** 2))
+        for name, expected in reference.items()
+        if np.issubdtype(expected.dtype, np.floating)
+    ]
+    return float(np.sqrt(sum(squares)))
+
+
 def aggregate(updates: Sequence[Update]) -> dict[str, NDArray[Any]]:
     """The case-weighted aggregate; the same whatever the order of ``updates``.
 

@@ -1,32 +1,45 @@
-"""The server's side: rounds of federated averaging, each written to the ledger."""
+"""The server's side: rounds of federated averaging, each kept on disk and written to the ledger."""
 
+import re
+import shutil
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from nvflare.apis.controller_spec import TaskCompletionStatus
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
+from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.workflows.model_controller import ModelController
 
-from radfed.errors import FederationError, InvalidInputError
-from radfed.federation.aggregation import Update, aggregate, refusal
-from radfed.federation.messages import JOB_FILE, TRAIN, VALIDATE, Report
+from radfed.errors import FederationError, InvalidInputError, RadfedError
+from radfed.federation.aggregation import Update, aggregate, change_norm, refusal
+from radfed.federation.children import build_release, initial_model
+from radfed.federation.gathering import Answer, Gathering, judge
+from radfed.federation.messages import JOB_FILE, LEDGER_TOPIC, REASON, TEST, TRAIN, VALIDATE, Report
+from radfed.federation.place import campaigns_folder
+from radfed.federation.store import EVALUATION, UPDATES, CampaignStore
 from radfed.job import Job
-from radfed.ledger import Ledger, RoundLine, SiteLine, conclude
-from radfed.weights import save_weights, weights_digest
+from radfed.ledger import LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
+from radfed.metrics.pooling import TestReport, pool
+from radfed.weights import WeightsFile, load_weights, save_weights, weights_digest
 
 Tensors = dict[str, NDArray[Any]]
 
+_LOOK = 0.05
+
 
 class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has no types
-    """Ask every site in every round, weigh accepted updates by training cases, keep the best aggregate.
+    """Ask every site in every round, weigh accepted updates by training cases, keep every aggregate.
 
     A site's metric in round ``r`` scores the aggregate of round ``r - 1``; the last aggregate is scored by a
-    ``validate`` task of its own, so every aggregate is a candidate. FLARE builds this class from the job's
-    configuration; its settings come from the job's ``config/radfed.json``.
+    ``validate`` task of its own, so every aggregate is a candidate. One FLARE job takes at most ``link_rounds`` rounds
+    and begins where the one before ended. FLARE builds this class from the job's configuration; its settings come from
+    the job's ``config/radfed.json``.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -35,117 +48,210 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         # FLARE looks every 0.5 s whether a round is over; each round waits for that look.
         kwargs.setdefault("task_check_period", 0.1)
         super().__init__(*args, **kwargs)
-        self._answers: dict[str, tuple[str | None, float]] = {}
-        self._asked_at = 0.0
-        self._best = -1.0
+        self._store: CampaignStore | None = None
+        self._gathering: Gathering | None = None
+        self._tests: dict[str, TestReport] = {}
 
     def run(self) -> None:
-        """The whole training; called by FLARE once the job runs on the server."""
-        self._job = Job.read_json(
-            Path(self.engine.get_workspace().get_app_config_dir(self.fl_ctx.get_job_id())) / JOB_FILE
-        )
-        self._folder = Path(self.get_run_dir()) / "radfed"
-        self._folder.mkdir(exist_ok=True)
-        self._ledger = Ledger(self._folder / "ledger.jsonl")
-        sites = sorted(client.name for client in self.engine.get_clients())
-        rounds = self._job.job.federation.rounds
+        """One FLARE job of the training; called by FLARE once the job runs on the server."""
+        workspace, job_id = self.engine.get_workspace(), self.fl_ctx.get_job_id()
+        job = Job.read_json(Path(workspace.get_app_config_dir(job_id)) / JOB_FILE)
+        results = Path(self.get_run_dir()) / "radfed"
+        folder = campaigns_folder(Path(workspace.get_root_dir())) / job.campaign if job.campaign else results
+        self.engine.register_app_command(LEDGER_TOPIC, self._tell)
         try:
-            self._rounds(sites, rounds)
-        except FederationError as error:
+            with CampaignStore.hold(folder, job) as store:
+                self._store = store
+                try:
+                    self._link(store, job, job_id)
+                finally:
+                    if job.campaign:
+                        store.copy_results(results)
+        except RadfedError as error:
             self.error(str(error))
             self.panic(str(error))
-        finally:
-            self._ledger.append(conclude(self._ledger.lines, sites, rounds))
 
-    def _rounds(self, sites: list[str], rounds: int) -> None:
-        from radfed.training.networks import build_network
+    def _tell(self, _topic: str, data: Mapping[str, object] | None, _fl_ctx: FLContext) -> dict[str, object]:
+        """The ledger from a line on, for who watches from afar."""
+        lines = list(self._store.ledger.lines) if self._store else []
+        asked = (data or {}).get("after", 0)
+        after = asked if isinstance(asked, int) and asked >= 0 else 0
+        campaign = self._store.job.campaign if self._store else None
+        return {
+            "campaign": campaign,
+            "lines": [line.model_dump(mode="json") for line in lines[after:]],
+            "total": len(lines),
+        }
 
-        network = build_network(self._job.task, self._job.job.training.seed)
-        model: Tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-        pending: RoundLine | None = None
-        for number in range(1, rounds + 1):
-            started = time.monotonic()
-            lines, updates = self._ask(TRAIN, number, model, sites)
-            if pending is not None:
-                self._score(pending, lines, model)
-            for line in lines:
-                self._ledger.append(line)
-            needed = min(self._job.job.federation.min_sites, len(sites))
-            if len(updates) < needed:
-                reasons = ", ".join(f"{line.site}: {line.reason}" for line in lines if not line.accepted)
-                raise FederationError(f"round {number}: {len(updates)} update(s) accepted, {needed} needed ({reasons})")
-            model = aggregate(updates)
-            pending = RoundLine(
-                round=number,
-                digest=weights_digest(model),
-                accepted=len(updates),
-                metric=None,
-                metric_cases=0,
-                seconds=round(time.monotonic() - started, 3),
+    def _link(self, store: CampaignStore, job: Job, job_id: str) -> None:
+        """Go on with the training for as long as this FLARE job may."""
+        if store.final is None:
+            sites = sorted(client.name for client in self.engine.get_clients())
+            known = next((line.sites for line in reversed(store.ledger.lines) if isinstance(line, LinkLine)), None)
+            link = store.begin_link(job_id, sites)
+            for site in sorted(set(sites) - set(known or sites)):
+                store.ledger.append(NoteLine(reason="joined", site=site, round=link.first_round))
+            try:
+                self._rounds(store, job, link)
+            except FederationError:
+                if job.campaign is None or store.lost_links >= job.job.federation.max_links:
+                    store.conclude()
+                raise
+        if store.final is not None and job.campaign is not None and store.final.outcome != "FAILED":
+            self.info(build_release(store.folder))
+
+    def _rounds(self, store: CampaignStore, job: Job, link: LinkLine) -> None:
+        federation = job.job.federation
+        last = federation.rounds
+        if federation.link_rounds and job.campaign is not None:
+            last = min(last, link.first_round + federation.link_rounds - 1)
+        model = store.load_model() or initial_model(job, store.folder)
+        for number in range(link.first_round, last + 1):
+            model = self._round(store, number, model, link)
+        if last == federation.rounds:
+            answers = self._ask(store, VALIDATE, last, model, link.sites)
+            self._score(store, [answer.line for answer in answers])
+            if job.campaign is not None:
+                self._test(store, link.sites)
+            store.conclude()
+
+    def _round(self, store: CampaignStore, number: int, model: Tensors, link: LinkLine) -> Tensors:
+        """One round, from asking to the aggregate on disk."""
+        federation = store.job.job.federation
+        started = time.monotonic()
+        answers = self._ask(store, TRAIN, number, model, link.sites)
+        if number > 1:
+            self._score(store, [answer.line for answer in answers])
+        judged = judge(answers, federation.norm_limit)
+        for answer in judged:
+            store.ledger.append(answer.line)
+        for site in sorted(set(link.required) - set(link.sites)):
+            store.ledger.append(SiteLine(round=number, site=site, asked=False, reason="absent"))
+        updates = [
+            Update(answer.line.site, WeightsFile(answer.update), answer.line.weight or 0.0)
+            for answer in judged
+            if answer.update is not None
+        ]
+        if len(updates) < federation.min_sites:
+            store.ledger.append(NoteLine(reason="quorum_missed", round=number))
+            reasons = ", ".join(f"{a.line.site}: {a.line.reason}" for a in judged if not a.line.accepted)
+            raise FederationError(
+                f"round {number}: {len(updates)} update(s) accepted, {federation.min_sites} needed ({reasons})"
             )
-            save_weights(self._folder / "final.safetensors", model)
-        assert pending is not None  # rounds is at least 1
-        lines, _ = self._ask(VALIDATE, rounds, model, sites)
-        self._score(pending, lines, model)
+        model = aggregate(updates)
+        line = RoundLine(
+            round=number,
+            digest=weights_digest(model),
+            accepted=len(updates),
+            seconds=round(time.monotonic() - started, 3),
+        )
+        store.save_round(line, model)
+        return model
 
-    def _score(self, line: RoundLine, reports: list[SiteLine], model: Tensors) -> None:
-        """Write the round's line with the metric that the sites found for its aggregate; keep the best model."""
+    def _score(self, store: CampaignStore, reports: Sequence[SiteLine]) -> None:
+        """Write the metric that the sites found for the last aggregate."""
         measured = [(r.metric, r.metric_cases) for r in reports if r.metric is not None and r.metric_cases]
         cases = sum(count for _, count in measured)
         metric = sum(value * count for value, count in measured) / cases if cases else None
-        self._ledger.append(line.model_copy(update={"metric": metric, "metric_cases": cases}))
-        # As the ledger's conclusion ranks them: any metric beats none, and of equals the later round stands.
-        rank = -1.0 if metric is None else metric
-        if rank >= self._best:
-            self._best = rank
-            save_weights(self._folder / "best.safetensors", model)
+        last = store.last_round
+        assert last is not None  # a metric is only asked for once there is an aggregate
+        store.ledger.append(ScoreLine(round=last.round, metric=metric, metric_cases=cases))
 
-    def _ask(self, task: str, number: int, model: Tensors, sites: list[str]) -> tuple[list[SiteLine], list[Update]]:
-        """Send the model to every site and judge what comes back."""
-        self._answers, self._asked_at = {}, time.monotonic()
-        results: list[FLModel] = self.send_model_and_wait(
-            task_name=task,
+    def _test(self, store: CampaignStore, sites: Sequence[str]) -> None:
+        """Have the sites score the best model on their test cases, and keep the pooled scores."""
+        best = store.best_round
+        if best is None:
+            return
+        self._tests = {}
+        self._ask(store, TEST, best.round, load_weights(store.checkpoint(best.round)), sites)
+        evaluation = pool(best.digest, {site: self._tests.get(site) for site in sites})
+        beside = store.folder / f".{EVALUATION}"
+        beside.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        beside.replace(store.folder / EVALUATION)
+
+    def _ask(self, store: CampaignStore, task: str, number: int, model: Tensors, sites: Sequence[str]) -> list[Answer]:
+        """Send the model to every site and gather what comes back, until the rule closes the round."""
+        folder = store.folder / UPDATES
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        gathering = Gathering(number, sites, store.job.job.federation)
+        self._gathering = gathering
+        self.broadcast_model(
             data=FLModel(params_type=ParamsType.FULL, params=model, current_round=number),
-            targets=sites,
-            timeout=self._job.job.federation.round_deadline,
+            task_name=task,
+            targets=list(sites),
+            blocking=False,
+            callback=lambda result: self._take(task, number, result, model, folder),
         )
-        by_site = {result.meta["client_name"]: result for result in results}
-        judged = [self._judge(task, number, site, by_site.get(site), model) for site in sites]
-        return [line for line, _ in judged], [update for _, update in judged if update is not None]
+        lost: set[str] = set()
+        while not gathering.is_over(lost):
+            if self.abort_signal.triggered:
+                raise FederationError(f"round {number}: FLARE ended the job")
+            time.sleep(_LOOK)
+            lost = {site for site in sites if self.communicator.get_client_disconnect_time(site)}
+        answers = gathering.close()
+        if self.get_num_standing_tasks():
+            self.communicator.cancel_all_tasks(completion_status=TaskCompletionStatus.TIMEOUT)
+        silent = {site: "disconnected" if site in lost else "no_answer" for site in sites if site not in answers}
+        missing = [Answer(SiteLine(round=number, site=site, reason=reason)) for site, reason in silent.items()]
+        return sorted([*answers.values(), *missing], key=lambda answer: answer.line.site)
 
-    def _judge(
-        self, task: str, number: int, site: str, result: FLModel | None, model: Tensors
-    ) -> tuple[SiteLine, Update | None]:
-        line = SiteLine(round=number, site=site)
-        if site not in self._answers:
-            return line.model_copy(update={"reason": "no_answer"}), None
-        error, seconds = self._answers[site]
-        line = line.model_copy(update={"answered": True, "seconds": round(seconds, 3)})
-        if error is not None or result is None:
-            return line.model_copy(update={"reason": error or "unreadable"}), None
+    def _take(self, task: str, number: int, result: FLModel, model: Tensors, folder: Path) -> None:
+        """Judge one answer by itself, and put its update on disk; runs in a thread of FLARE's."""
+        gathering, site = self._gathering, str(result.meta["client_name"])
+        assert gathering is not None  # nothing is received before something was asked
+        line = SiteLine(round=number, site=site, answered=True, seconds=round(gathering.seconds, 3))
         try:
-            report = Report.check(dict(result.metrics or {}), "report")
+            content = dict(result.metrics or {})
+            if task == TEST:
+                self._tests[site] = TestReport.check(content, "report")
+                gathering.put(Answer(line))
+                return
+            report = Report.check(content, "report")
         except InvalidInputError:
-            return line.model_copy(update={"reason": "malformed_report"}), None
+            gathering.put(Answer(line.model_copy(update={"reason": "malformed_report"})))
+            return
         line = line.model_copy(update=report.model_dump(exclude={"cases"}) | {"weight": float(report.cases)})
-        if task == VALIDATE:
-            return line, None
         params: Tensors = result.params or {}
-        reason = refusal(params, model) or ("no_cases" if report.cases == 0 else None)
-        if reason is not None:
-            return line.model_copy(update={"reason": reason}), None
-        size = sum(array.nbytes for array in params.values())
-        accepted = {"accepted": True, "digest": weights_digest(params), "bytes": size}
-        return line.model_copy(update=accepted), Update(site, params, float(report.cases))
+        reason = None
+        if task == TRAIN:
+            reason = refusal(params, model) or ("no_cases" if report.cases == 0 else None)
+        if task != TRAIN or reason is not None:
+            gathering.put(Answer(line.model_copy(update={"reason": reason})))
+            return
+        path = folder / f"{gathering.sites.index(site)}.safetensors"
+        save_weights(path, params)
+        facts = {
+            "digest": weights_digest(params),
+            "bytes": sum(array.nbytes for array in params.values()),
+            "norm": change_norm(params, model),
+        }
+        gathering.put(Answer(line.model_copy(update=facts), path))
 
     def _accept_train_result(
         self, client_name: str, result: Shareable, fl_ctx: FLContext, is_unknown_task: bool = False
     ) -> bool:
-        """Note each answer, error replies too: FLARE counts those as responses and says nothing of them later."""
-        if not is_unknown_task:
-            code = result.get_return_code()
-            failed = code if code and code != ReturnCode.OK else None
-            reason = result.get_header("radfed_reason", failed)
-            self._answers[client_name] = (reason if failed else None, time.monotonic() - self._asked_at)
+        """Note error replies and late answers: FLARE counts the ones as responses and drops the others in silence."""
+        number = result.get_header(AppConstants.CURRENT_ROUND)
+        code = result.get_return_code()
+        if is_unknown_task:
+            if self._store is not None and self._store.final is None:
+                reason = "late" if not code or code == ReturnCode.OK else "late_error"
+                known = number if isinstance(number, int) else None
+                self._store.ledger.append(NoteLine(reason=reason, site=client_name, round=known))
+            return False
         accepted: bool = super()._accept_train_result(client_name, result, fl_ctx, is_unknown_task)
+        if code and code != ReturnCode.OK and self._gathering is not None:
+            reason = _as_code(result.get_header(REASON, code))
+            seconds = round(self._gathering.seconds, 3)
+            here = self._gathering.number
+            self._gathering.put(
+                Answer(SiteLine(round=here, site=client_name, answered=True, reason=reason, seconds=seconds))
+            )
         return accepted
+
+
+def _as_code(reason: object) -> str:
+    """A reason that a site gave, as a code: what a site writes into the ledger is bounded."""
+    text = str(reason)
+    return text if re.fullmatch(r"[A-Za-z0-9_]{1,64}", text) else "malformed_reason"

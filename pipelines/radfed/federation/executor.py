@@ -1,8 +1,8 @@
 """The site's side: a closed executor. A job chooses settings that are checked here, never a command or a path."""
 
-from importlib import import_module
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.executor import Executor
@@ -11,93 +11,117 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
+from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
-from radfed.dataset.layout import Dataset
-from radfed.errors import InvalidInputError, RadfedError, TrainingError
-from radfed.federation.messages import JOB_FILE, TRAIN, VALIDATE, Report
-from radfed.federation.place import site_settings
+from radfed.errors import RadfedError
+from radfed.federation.messages import JOB_FILE, REASON, TASKS, TEST, TRAIN, Report
+from radfed.federation.place import campaigns_folder, site_settings
+from radfed.federation.trainer import TrainerDiedError, TrainerProcess
 from radfed.job import Job
+from radfed.metrics.pooling import TestReport
+from radfed.site.config import SiteSettings
+from radfed.training.process import Request
+from radfed.weights import load_weights, save_weights
 
-if TYPE_CHECKING:
-    from radfed.training.trainer import SegmentationTrainer
+_TRIES = 2
 
 
 class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
     """Validates the global model on this site's validation cases, then trains it on the training cases.
 
-    Which data and how many cores is the site's own decision (``site.yaml``); the job cannot name either. An error
-    leaves the site as a reason code alone; its text stays in the site's own log.
+    The work is done by a trainer process, which is started again when it dies; with the optimiser's state on disk the
+    round has the same result. Which data and how many cores is the site's own decision (``site.yaml``); the job can
+    name neither. An error leaves the site as a reason code alone; its text stays in the site's own log.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._trainer: SegmentationTrainer | None = None
+        self._trainer: TrainerProcess | None = None
+        self._opened = False
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Load torch while the server still prepares; let go of the data when the run ends."""
+        """Start the trainer while the server still prepares; end it with the run."""
         if event_type == EventType.START_RUN:
-            import_module("radfed.training.trainer")
-        elif event_type == EventType.END_RUN:
-            self._trainer = None
+            self._prepare(fl_ctx)
+        elif event_type == EventType.END_RUN and self._trainer is not None:
+            self._trainer.end()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Answer one task of the server."""
-        if task_name not in (TRAIN, VALIDATE):
+        if task_name not in TASKS:
             return make_reply(ReturnCode.TASK_UNKNOWN)
+        received = FLModelUtils.from_shareable(shareable)
         try:
-            answer = self._answer(task_name, FLModelUtils.from_shareable(shareable), fl_ctx, abort_signal)
+            answer = self._answer(task_name, received, fl_ctx, abort_signal)
         except RadfedError as error:
-            # The text may name cases of this site. FLARE can stream its error log to the server, so the text goes to
-            # the site's own log below that level, and only the code is an error.
-            self.log_warning(fl_ctx, str(error))
+            # The text may name cases of this site: it goes to the site's own log, and only the code is an error.
+            # Not as an event either: FLARE keeps events for whoever asks for a job's errors.
+            self.log_warning(fl_ctx, str(error), fire_event=False)
             self.log_error(fl_ctx, f"{task_name}: {error.reason}")
-            return make_reply(ReturnCode.EXECUTION_EXCEPTION, headers={"radfed_reason": error.reason})
+            headers = {REASON: error.reason, AppConstants.CURRENT_ROUND: received.current_round}
+            return make_reply(ReturnCode.EXECUTION_EXCEPTION, headers=headers)
         reply: Shareable = FLModelUtils.to_shareable(answer)
         return reply
 
-    def _answer(self, task_name: str, received: FLModel, fl_ctx: FLContext, abort_signal: Signal) -> FLModel:
-        trainer = self._trainer or self._prepare(fl_ctx)
-        trainer.load(received.params)
-        report: dict[str, Any] = {"cases": len(self._training)}
-        # What comes with round 1 is the initial model, which nobody asks about.
-        is_aggregate = task_name == VALIDATE or received.current_round > 1
-        score = trainer.validate(self._validation) if is_aggregate else None
-        if score is not None:
-            report |= {"metric": score.metric, "metric_cases": score.cases, "evaluation_seconds": score.seconds}
-        if task_name == VALIDATE:
-            return FLModel(metrics=Report(**report).model_dump())
-        steps = self._job.job.federation.local_steps
-        first = (received.current_round - 1) * steps
-        trained = trainer.train(self._training, first, steps, stop=lambda: abort_signal.triggered)
-        if abort_signal.triggered:
-            raise TrainingError(f"stopped in round {received.current_round} before its steps were taken")
-        report |= {"loss": trained.loss, "train_seconds": trained.seconds}
-        return FLModel(params_type=ParamsType.FULL, params=trainer.weights(), metrics=Report(**report).model_dump())
+    def _prepare(self, fl_ctx: FLContext) -> None:
+        """Where this run's files are, and what the job and the site say."""
+        workspace, job_id = fl_ctx.get_engine().get_workspace(), fl_ctx.get_job_id()
+        self._folder = Path(workspace.get_run_dir(job_id)) / "trainer"
+        self._folder.mkdir(exist_ok=True)
+        self._job_file = Path(workspace.get_app_config_dir(job_id)) / JOB_FILE
+        job = Job.read_json(self._job_file)
+        root = Path(workspace.get_root_dir())
+        self._states = campaigns_folder(root) / job.campaign if job.campaign else self._folder
+        self._name = fl_ctx.get_identity_name()
+        self._site: SiteSettings | None = None
+        try:
+            self._site = site_settings(self._name, root)
+        except RadfedError as error:
+            # Said again, as a reason, when the server asks for work.
+            self.log_warning(fl_ctx, str(error), fire_event=False)
+        else:
+            self._start()
 
-    def _prepare(self, fl_ctx: FLContext) -> "SegmentationTrainer":
-        """Read the job and this site's data, once a run."""
-        # Who only names this class, to export a job, need not wait for torch.
-        from radfed.training.device import choose_device, claim_threads
-        from radfed.training.samples import load_samples
-        from radfed.training.trainer import SegmentationTrainer
-
-        config = Path(fl_ctx.get_engine().get_workspace().get_app_config_dir(fl_ctx.get_job_id()))
-        self._job = Job.read_json(config / JOB_FILE)
-        site = site_settings(fl_ctx.get_identity_name())
-        if site.threads is not None:
-            claim_threads(site.threads)
-        if site.dataset is None:
-            raise InvalidInputError("site.yaml names no dataset; set it to the folder that 'radfed ingest' wrote")
-        dataset = Dataset.read(site.dataset)
-        self._training = load_samples(dataset, "training", self._job.task)
-        self._validation = load_samples(dataset, "validation", self._job.task)
-        federation = self._job.job.federation
-        self._trainer = SegmentationTrainer(
-            self._job.task,
-            self._job.job.training,
-            fl_ctx.get_identity_name(),
-            federation.rounds * federation.local_steps,
-            choose_device(site.device),
-        )
+    def _start(self) -> TrainerProcess:
+        self._trainer = TrainerProcess(self._folder / "trainer.log", self._site.threads if self._site else None)
+        self._opened = False
         return self._trainer
+
+    def _answer(self, task: str, received: FLModel, fl_ctx: FLContext, abort_signal: Signal) -> FLModel:
+        self._site = self._site or site_settings(self._name, Path(fl_ctx.get_engine().get_workspace().get_root_dir()))
+        self._states.mkdir(parents=True, exist_ok=True, mode=0o700)
+        weights, out = self._folder / "received.safetensors", self._folder / "trained.safetensors"
+        save_weights(weights, received.params)
+        number = received.current_round
+        request = Request(do=task, weights=weights, round=number, out=out, states=self._states)
+        numbers, restarts = self._work(request, fl_ctx, lambda: bool(abort_signal.triggered))
+        if task == TEST:
+            # The campaign is at its end: what was kept for further rounds has no use.
+            shutil.rmtree(self._states, ignore_errors=True)
+            metrics = TestReport.check(dict(numbers), "report").model_dump()
+            return FLModel(metrics=metrics, current_round=number)
+        report = Report.check({**numbers, "restarts": restarts}, "report").model_dump()
+        if task != TRAIN:
+            return FLModel(metrics=report, current_round=number)
+        return FLModel(params_type=ParamsType.FULL, params=load_weights(out), metrics=report, current_round=number)
+
+    def _work(self, request: Request, fl_ctx: FLContext, stop: Callable[[], bool]) -> tuple[dict[str, object], int]:
+        """Have the trainer do it; one that dies is started again, a few times."""
+        assert self._site is not None  # settled by the caller
+        restarts = 0
+        while True:
+            trainer = self._trainer
+            if trainer is None or not trainer.alive:
+                restarts += trainer is not None
+                trainer = self._start()
+            try:
+                if not self._opened:
+                    site = self._site.model_dump(mode="json")
+                    trainer.ask(Request(do="open", job=self._job_file, site=site, name=self._name), stop)
+                    self._opened = True
+                return dict(trainer.ask(request, stop)), restarts
+            except TrainerDiedError as error:
+                self.log_warning(fl_ctx, f"{error}; it is started again", fire_event=False)
+                if restarts >= _TRIES or stop():
+                    raise

@@ -1,13 +1,19 @@
 """What travels between server and site besides the weights: names of tasks, and numbers checked at both ends."""
 
+from typing import Literal
+
 from pydantic import Field
 
+from radfed.job import SETTINGS_FILE
 from radfed.settings import Settings
 
-TRAIN = "train"
-VALIDATE = "validate"
-JOB_FILE = "radfed.json"
-"""The job's settings, in the ``config/`` folder of the FLARE app."""
+TRAIN, VALIDATE, TEST = "train", "validate", "test"
+TASKS = (TRAIN, VALIDATE, TEST)
+JOB_FILE = SETTINGS_FILE
+LEDGER_TOPIC = "radfed.ledger"
+"""FLARE app command by which the server's ledger is read while the job runs."""
+REASON = "radfed_reason"
+"""Header of an error reply: why, as a code."""
 
 
 class Report(Settings):
@@ -19,3 +25,5 @@ class Report(Settings):
     evaluation_seconds: float = Field(default=0.0, ge=0)
     metric: float | None = Field(default=None, ge=0, le=1)
     metric_cases: int = Field(default=0, ge=0)
+    restarts: int = Field(default=0, ge=0)
+    optimiser: Literal["kept", "fresh"] | None = None

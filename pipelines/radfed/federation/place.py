@@ -3,24 +3,43 @@
 import os
 from pathlib import Path
 
-from radfed.errors import InvalidInputError
 from radfed.site.config import SiteSettings, read_site
+from radfed.site.kit import read_kit_link
 
 SITE_FILE = "RADFED_SITE"
 SITES_FOLDER = "RADFED_SITES"
+CAMPAIGNS = "RADFED_CAMPAIGNS"
 
 
-def site_settings(name: str) -> SiteSettings:
-    """The settings of the site called ``name``.
+def site_folder(name: str, workspace: Path) -> Path:
+    """The folder of the site called ``name``, or its ``site.yaml``.
 
     ``RADFED_SITE`` names the file of a real site; in a simulation, where all sites share one machine,
-    ``RADFED_SITES`` names a folder with ``<site>/site.yaml`` for each.
+    ``RADFED_SITES`` names a folder with ``<site>/site.yaml`` for each. Without either, the startup kit says it.
 
     Raises:
-        InvalidInputError: neither is set, or the file cannot be read.
+        InvalidInputError: neither is set, and the kit has no site.
     """
     if SITE_FILE in os.environ:
-        return read_site(Path(os.environ[SITE_FILE]))
+        return Path(os.environ[SITE_FILE])
     if SITES_FOLDER in os.environ:
-        return read_site(Path(os.environ[SITES_FOLDER]) / name / "site.yaml")
-    raise InvalidInputError(f"{name}: set {SITE_FILE} to this site's site.yaml; 'radfed site init' writes one")
+        return Path(os.environ[SITES_FOLDER]) / name
+    return read_kit_link(workspace)
+
+
+def campaigns_folder(workspace: Path) -> Path:
+    """Where a participant keeps what one FLARE job of a campaign leaves to the next.
+
+    ``campaigns/`` in its workspace, or the folder that ``RADFED_CAMPAIGNS`` names: in a container the workspace may
+    end with the job.
+    """
+    return Path(os.environ.get(CAMPAIGNS, workspace / "campaigns"))
+
+
+def site_settings(name: str, workspace: Path) -> SiteSettings:
+    """The settings of the site called ``name``.
+
+    Raises:
+        InvalidInputError: there is no site, or its file cannot be read.
+    """
+    return read_site(site_folder(name, workspace))

@@ -8,7 +8,7 @@ from nvflare.recipe.spec import Recipe
 
 from radfed.federation.controller import FederatedAveraging
 from radfed.federation.executor import SiteExecutor
-from radfed.federation.messages import JOB_FILE, TRAIN, VALIDATE
+from radfed.federation.messages import JOB_FILE, TASKS
 from radfed.job import Job
 
 ALLOWED_CLASSES = (
@@ -34,7 +34,7 @@ class CodelessRecipe(Recipe):  # type: ignore[misc] # nvflare has no types
         # radfed is installed at every site: its modules are not to be copied into custom/.
         flare.job.set_app_packages(["radfed"])
         flare.to_server(FederatedAveraging(persistor_id=""))
-        flare.to_clients(SiteExecutor(), tasks=[TRAIN, VALIDATE])
+        flare.to_clients(SiteExecutor(), tasks=list(TASKS))
         settings = scratch / JOB_FILE
         job.write_json(settings)
         flare.add_file_to_server(str(settings), app_folder_type="config")
@@ -52,6 +52,7 @@ def export_job(job: Job, out: Path) -> Path:
     """
     with tempfile.TemporaryDirectory() as scratch:
         CodelessRecipe(job, Path(scratch)).export(str(out))
-    for app in (out / job.job.name).glob("app*"):
-        (app / "custom").mkdir(exist_ok=True)
+    # No custom/, not even an empty one: FLARE's console signs every folder, and takes the signature there for code.
+    for custom in (out / job.job.name).glob("app*/custom"):
+        custom.rmdir()
     return out / job.job.name

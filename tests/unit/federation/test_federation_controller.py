@@ -1,44 +1,213 @@
+"""The campaign on disk and the rules of a round; what crosses processes is in tests/integration."""
+
+import multiprocessing
+from collections.abc import Sequence
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from radfed.federation.controller import FederatedAveraging
-from radfed.ledger import Ledger, RoundLine, SiteLine, conclude
+from radfed.errors import FederationError, GateError
+from radfed.federation.aggregation import change_norm
+from radfed.federation.gathering import Answer, Gathering, judge
+from radfed.federation.store import CampaignStore
+from radfed.job import FederationSettings, Job, as_campaign, find_job
+from radfed.ledger import RoundLine, ScoreLine, SiteLine, rounds_of
 from radfed.weights import load_weights, weights_digest
+
+
+@pytest.fixture
+def job() -> Job:
+    return as_campaign(find_job("phantom_segmentation").with_changes(rounds=3), "trial")
+
+
+def answer(site: str, *, reason: str | None = None, norm: float = 1.0) -> Answer:
+    line = SiteLine(round=1, site=site, answered=True, reason=reason, norm=norm)
+    return Answer(line, None if reason else Path(site))
+
+
+def add_round(store: CampaignStore, number: int, metric: float | None, sites: Sequence[str] = ("a", "b")) -> None:
+    model = {"w": np.full(2, number, dtype=np.float32)}
+    for site in sites:
+        store.ledger.append(SiteLine(round=number, site=site, answered=True, accepted=True, weight=4.0))
+    line = RoundLine(round=number, digest=weights_digest(model), accepted=len(sites), seconds=1.0)
+    store.save_round(line, model)
+    store.ledger.append(ScoreLine(round=number, metric=metric, metric_cases=4))
 
 
 @pytest.mark.parametrize(
     ("metrics", "best"), [([0.5, 0.9, 0.8], 2), ([0.5, 0.7, 0.7], 3), ([None, None, None], 3), ([None, 0.1, None], 2)]
 )
 def test_the_model_kept_is_the_one_that_the_ledger_calls_best(
-    tmp_path: Path, metrics: list[float | None], best: int
+    tmp_path: Path, job: Job, metrics: list[float | None], best: int
 ) -> None:
-    controller = FederatedAveraging(persistor_id="")
-    controller._folder, controller._ledger = tmp_path, Ledger(tmp_path / "ledger.jsonl")
-    for number, metric in enumerate(metrics, start=1):
-        model = {"w": np.full(2, number, dtype=np.float32)}
-        line = RoundLine(
-            round=number, digest=weights_digest(model), accepted=1, metric=None, metric_cases=0, seconds=1.0
-        )
-        answers = [SiteLine(round=number, site="a", metric=metric, metric_cases=4 if metric is not None else 0)]
-        controller._score(line, answers, model)
-    final = conclude(controller._ledger.lines, [], len(metrics))
-    assert final.best_round == best
+    with CampaignStore.hold(tmp_path, job) as store:
+        store.begin_link("j1", ["a", "b"])
+        for number, metric in enumerate(metrics, start=1):
+            add_round(store, number, metric)
+        final = store.conclude()
+    assert (final.outcome, final.best_round) == ("COMPLETED", best)
     assert weights_digest(load_weights(tmp_path / "best.safetensors")) == final.digest
+    assert load_weights(tmp_path / "final.safetensors")["w"][0] == 3
 
 
-def test_the_metric_of_a_round_is_weighted_by_validation_cases(tmp_path: Path) -> None:
-    controller = FederatedAveraging(persistor_id="")
-    controller._folder, controller._ledger = tmp_path, Ledger(tmp_path / "ledger.jsonl")
-    line = RoundLine(round=1, digest="d", accepted=2, metric=None, metric_cases=0, seconds=1.0)
-    answers = [
-        SiteLine(round=1, site="a", metric=0.5, metric_cases=30),
-        SiteLine(round=1, site="b", metric=0.9, metric_cases=10),
-        SiteLine(round=1, site="c", metric=None, metric_cases=0),
-    ]
-    controller._score(line, answers, {"w": np.zeros(1, dtype=np.float32)})
-    [written] = controller._ledger.lines
-    assert isinstance(written, RoundLine)
-    assert written.metric == pytest.approx(0.6)
-    assert written.metric_cases == 40
+def test_a_link_goes_on_where_the_one_before_ended_and_voids_what_it_left_half_done(tmp_path: Path, job: Job) -> None:
+    with CampaignStore.hold(tmp_path, job) as store:
+        store.begin_link("j1", ["a", "b"])
+        add_round(store, 1, 0.5)
+        store.ledger.append(SiteLine(round=2, site="a", answered=True, accepted=True, weight=4.0))
+        store.ledger.append(SiteLine(round=2, site="b", answered=True, accepted=True, weight=4.0))
+        # Killed here: the aggregate of round 2 never came to be.
+    with CampaignStore.hold(tmp_path, job) as store:
+        link = store.begin_link("j2", ["a"])
+        assert (link.link, link.first_round, link.sites, link.required) == (2, 2, ("a",), ("a", "b"))
+        assert store.lost_links == 1
+        model = store.load_model()
+        assert model is not None
+        assert model["w"][0] == 1
+        for number in (2, 3):
+            add_round(store, number, 0.6, sites=("a",))
+            store.ledger.append(SiteLine(round=number, site="b", asked=False, reason="absent"))
+        final = store.conclude()
+    assert (final.outcome, final.missing) == ("DEGRADED", ("b",))
+    assert final.cases_lost == pytest.approx(0.3333, abs=1e-4)
+
+
+def test_an_aggregate_without_its_line_is_no_round(tmp_path: Path, job: Job) -> None:
+    with CampaignStore.hold(tmp_path, job) as store:
+        store.begin_link("j1", ["a", "b"])
+        add_round(store, 1, None)
+        (tmp_path / "checkpoint-2.safetensors").write_bytes((tmp_path / "checkpoint-1.safetensors").read_bytes())
+    with (tmp_path / "ledger.jsonl").open("a") as file:
+        file.write('{"event": "round", "round": 2, "digest": "x", "accepted": 2, "seconds"')
+    with CampaignStore.hold(tmp_path, job) as store:
+        assert [line.round for line in rounds_of(store.ledger.lines)] == [1]
+        assert store.begin_link("j2", ["a", "b"]).first_round == 2
+    assert b'"digest": "x"' not in (tmp_path / "ledger.jsonl").read_bytes(), "a torn line is taken out, not built upon"
+
+
+def test_a_checkpoint_that_is_not_the_ledgers_is_not_trained_on(tmp_path: Path, job: Job) -> None:
+    with CampaignStore.hold(tmp_path, job) as store:
+        store.begin_link("j1", ["a"])
+        add_round(store, 1, 0.5)
+        add_round(store, 2, 0.6)
+        (tmp_path / "checkpoint-2.safetensors").write_bytes((tmp_path / "checkpoint-1.safetensors").read_bytes())
+        with pytest.raises(FederationError, match="round 2"):
+            store.load_model()
+
+
+def test_a_campaigns_name_belongs_to_one_training(tmp_path: Path, job: Job) -> None:
+    with CampaignStore.hold(tmp_path, job):
+        pass
+    with pytest.raises(GateError, match="other settings"), CampaignStore.hold(tmp_path, job.with_changes(seed=7)):
+        pass
+
+
+def _hold(folder: Path, job: Job, held: Event) -> None:
+    with CampaignStore.hold(folder, job):
+        held.set()
+        multiprocessing.Event().wait()
+
+
+def test_two_jobs_never_hold_a_campaign_at_once_and_a_killed_one_lets_go(tmp_path: Path, job: Job) -> None:
+    context = multiprocessing.get_context("fork")
+    held = context.Event()
+    other = context.Process(target=_hold, args=(tmp_path, job, held))
+    other.start()
+    assert held.wait(20)
+    with pytest.raises(FederationError, match="another FLARE job"), CampaignStore.hold(tmp_path, job, patience=0.3):
+        pass
+    other.kill()
+    other.join()
+    with CampaignStore.hold(tmp_path, job, patience=0.3) as store:
+        assert store.final is None
+
+
+def gathering(clock: list[float], **settings: float) -> Gathering:
+    chosen = FederationSettings.model_validate({"min_sites": 2, "patience": 3, "grace": 10, **settings})
+    return Gathering(1, ["a", "b", "c"], chosen, now=lambda: clock[0])
+
+
+def test_after_the_quorum_the_others_have_a_multiple_of_its_time() -> None:
+    clock = [0.0]
+    here = gathering(clock)
+    clock[0] = 100.0
+    assert here.put(answer("a"))
+    assert here.put(answer("b"))
+    clock[0] = 299.0
+    assert not here.is_over()
+    clock[0] = 301.0
+    assert here.is_over()
+    assert set(here.close()) == {"a", "b"}
+    assert not here.put(answer("c")), "what comes after the end is late"
+
+
+def test_the_others_always_have_the_grace() -> None:
+    clock = [0.0]
+    here = gathering(clock)
+    clock[0] = 1.0
+    here.put(answer("a"))
+    here.put(answer("b"))
+    clock[0] = 10.9
+    assert not here.is_over()
+    clock[0] = 11.1
+    assert here.is_over()
+
+
+def test_errors_are_no_quorum_and_a_round_that_cannot_reach_it_ends_at_once() -> None:
+    clock = [0.0]
+    here = gathering(clock)
+    here.put(answer("a", reason="trainer_died"))
+    clock[0] = 1000.0
+    assert not here.is_over(), "b and c may still make the quorum"
+    here.put(answer("b", reason="not_finite"))
+    assert here.is_over()
+    assert here.usable == 0
+
+
+def test_a_dead_site_is_not_waited_for() -> None:
+    clock = [0.0]
+    here = gathering(clock, min_sites=1)
+    here.put(answer("a"))
+    here.put(answer("b"))
+    assert not here.is_over()
+    assert here.is_over(lost=["c"])
+
+
+def test_the_deadline_ends_a_round_without_quorum() -> None:
+    clock = [0.0]
+    here = gathering(clock, round_deadline=60)
+    clock[0] = 61.0
+    assert here.is_over()
+
+
+def test_the_first_answer_of_a_site_stands() -> None:
+    here = gathering([0.0])
+    assert here.put(answer("a"))
+    assert not here.put(answer("a", reason="not_finite"))
+
+
+@pytest.mark.parametrize(
+    ("norms", "refused"),
+    [
+        ({"a": 1.0, "b": 1.2, "c": 1000.0}, {"c"}),
+        ({"a": 1.0, "b": 9.0, "c": 4.0}, set()),
+        ({"a": 1.0, "b": 1000.0}, {"b"}),
+        ({"a": 1000.0}, set()),
+        ({"a": 0.0, "b": 0.0, "c": 1.0}, set()),
+    ],
+)
+def test_an_update_far_larger_than_the_others_is_refused(norms: dict[str, float], refused: set[str]) -> None:
+    judged = judge([answer(site, norm=norm) for site, norm in norms.items()], norm_limit=10)
+    assert {a.line.site for a in judged if a.line.reason == "norm_outlier"} == refused
+    assert all(a.line.accepted == (a.update is not None) for a in judged)
+    assert {a.line.site for a in judged if not a.line.accepted} == refused
+
+
+def test_the_norm_is_of_the_change_and_leaves_counters_out() -> None:
+    before: dict[str, NDArray[Any]] = {"w": np.ones(2, np.float32), "n": np.array(3, np.int64)}
+    after: dict[str, NDArray[Any]] = {"w": np.array([4, 5], np.float32), "n": np.array(3000, np.int64)}
+    assert change_norm(after, before) == pytest.approx(5.0)
