@@ -7,11 +7,12 @@ import typer
 from rich.table import Table
 
 from radfed.cli.console import emit, log
+from radfed.cli.job_federated import fetch, submit, watch
 
 if TYPE_CHECKING:
     from radfed.job import Job
 
-app = typer.Typer(no_args_is_help=True, help="Federated trainings: list, show, export, simulate.")
+app = typer.Typer(no_args_is_help=True, help="Federated trainings: list, show, simulate, submit, watch, fetch.")
 
 JobName = Annotated[str, typer.Argument(help="A job's folder, or the name of a shipped job.", metavar="JOB")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -49,14 +50,29 @@ def export(
     job: JobName,
     out: Annotated[Path, typer.Option(help="Folder for the FLARE job; it is made as OUT/<job name>.")],
     rounds: Annotated[int | None, typer.Option(min=1, help="Instead of the job's own number.")] = None,
+    local_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each site in a round.")] = None,
+    link_rounds: Annotated[int | None, typer.Option(min=0, help="Rounds in one FLARE job; 0 for all in one.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the job's own seed.")] = None,
+    sites: Annotated[
+        list[str] | None, typer.Option("--sites", help="A required site; give one for each. Default: those connected.")
+    ] = None,
+    min_sites: Annotated[int | None, typer.Option(min=1, help="The quorum, instead of the job's own.")] = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="Name of the training on the server. Default: the job's name and a random end.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a FLARE job that carries settings only, for FLARE's admin console (submit_job)."""
-    from radfed.federation.recipe import ALLOWED_CLASSES, export_job
-    from radfed.job import find_job
+    """Write a FLARE job that carries settings only, for FLARE's admin console (submit_job).
 
-    folder = export_job(find_job(job).with_changes(rounds=rounds, seed=seed), out)
+    The same folder, submitted again, goes on where the training stopped; 'radfed job submit' does so by itself.
+    """
+    from radfed.federation.recipe import ALLOWED_CLASSES, export_job
+    from radfed.job import as_campaign, find_job
+
+    chosen = find_job(job).with_changes(
+        rounds=rounds, local_steps=local_steps, link_rounds=link_rounds, seed=seed, sites=sites, min_sites=min_sites
+    )
+    folder = export_job(as_campaign(chosen, campaign), out)
     allowed = ", ".join(ALLOWED_CLASSES)
     log.print(f"exported to {folder}; sites must allow the classes {allowed}", markup=False, soft_wrap=True)
     emit({"job": str(folder), "classes": list(ALLOWED_CLASSES)}, as_json)
@@ -128,3 +144,8 @@ def _datasets(pairs: list[str]) -> dict[str, Path]:
             raise InvalidInputError(f"--dataset {pair}: holds no dataset.json; make it with radfed ingest")
         datasets[site] = Path(folder)
     return datasets
+
+
+app.command()(submit)
+app.command()(watch)
+app.command()(fetch)

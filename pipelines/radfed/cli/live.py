@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from radfed.cli.console import log
-from radfed.ledger import FinalLine, Line, RoundLine, SiteLine
+from radfed.ledger import FinalLine, Line, LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
 
 
 class FederationView:
@@ -22,7 +22,7 @@ class FederationView:
         self._rounds = rounds
         self._started = time.monotonic()
         self._sites: dict[str, SiteLine] = {}
-        self._scored: list[RoundLine] = []
+        self._scored: list[ScoreLine] = []
         self._done = 0
         self._last_round_at = self._started
 
@@ -36,11 +36,19 @@ class FederationView:
                     self._done, self._last_round_at = line.round, time.monotonic()
                 return _site_words(line)
             case RoundLine():
-                self._scored.append(line)
                 return (
-                    f"round {line.round}/{self._rounds}: {line.accepted} updates, validation Dice "
-                    f"{_number(line.metric)} on {line.metric_cases} cases, {line.seconds:.0f} s; {self.remaining()}"
+                    f"round {line.round}/{self._rounds}: {line.accepted} updates, {line.seconds:.0f} s; "
+                    f"{self.remaining()}"
                 )
+            case ScoreLine():
+                self._scored.append(line)
+                dice = _number(line.metric)
+                return f"round {line.round}/{self._rounds}: validation Dice {dice} on {line.metric_cases} cases"
+            case LinkLine():
+                return f"FLARE job {line.link}, from round {line.first_round}, with {', '.join(line.sites)}"
+            case NoteLine():
+                who = f"{line.site}: " if line.site else ""
+                return f"  {who}{line.reason}" + (f" in round {line.round}" if line.round else "")
             case FinalLine():
                 return f"{line.outcome}: best round {line.best_round}, validation Dice {_number(line.best_metric)}"
 

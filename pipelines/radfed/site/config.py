@@ -14,6 +14,7 @@ from radfed.imaging.deid.settings import DeidSettings
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.pacs.settings import PacsSettings
 from radfed.settings import Settings
+from radfed.site.approval_settings import ApprovalSettings
 
 SITE_FILE, SECRET_FILE, PSEUDONYMS_FILE = "site.yaml", "secret.key", "pseudonyms.csv"
 SECRET_BYTES = 32
@@ -36,6 +37,8 @@ class SiteSettings(Settings):
     reading: ReadOptions = Field(default=ReadOptions(), description="What reading DICOM may do to voxels")
     deidentification: DeidSettings = Field(default=DeidSettings(), description="What is taken out of DICOM")
     pacs: PacsSettings = Field(default=PacsSettings(), description="How the PACS is reached")
+    kit: Path | None = Field(default=None, description="Folder of the startup kit with which the site joins")
+    approval: ApprovalSettings = Field(default=ApprovalSettings(), description="Which jobs may run without asking")
 
 
 def init_site(folder: Path, name: str) -> SiteSettings:
@@ -69,7 +72,8 @@ def read_site(path: Path) -> SiteSettings:
     folder = file.absolute().parent
     found = {name: _resolved(getattr(settings.pacs, name), folder) for name in _PACS_FILES}
     pacs = settings.pacs.model_copy(update=found)
-    return settings.model_copy(update={"dataset": _resolved(settings.dataset, folder), "pacs": pacs})
+    own = {name: _resolved(getattr(settings, name), folder) for name in ("dataset", "kit")}
+    return settings.model_copy(update=own | {"pacs": pacs})
 
 
 def _resolved(path: Path | None, folder: Path) -> Path | None:

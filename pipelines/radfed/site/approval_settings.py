@@ -1,0 +1,38 @@
+"""What a site lets run without asking: by default nothing. Part of ``site.yaml``."""
+
+import re
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from radfed.settings import Settings
+from radfed.task import PositiveInt
+
+
+class StandingApproval(Settings):
+    """A rule by which a job is approved without a person. What is not set, any job fulfils."""
+
+    jobs: Annotated[str, Field(min_length=1)] = Field(
+        description="Regular expression that the whole name of the job must match"
+    )
+    networks: tuple[str, ...] | None = Field(default=None, description="Names of networks, for example unet")
+    max_rounds: PositiveInt | None = Field(default=None, description="Largest number of rounds of a campaign")
+    max_bytes: PositiveInt | None = Field(default=None, description="Most that may leave in a whole campaign (bytes)")
+    until: date | None = Field(default=None, description="Last day on which the rule holds, YYYY-MM-DD")
+
+    @field_validator("jobs")
+    @classmethod
+    def _is_expression(cls, text: str) -> str:
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(f"must be a regular expression: {error}, got {text!r}") from error
+        return text
+
+
+class ApprovalSettings(Settings):
+    """Whether a person at the site has to approve a job before anything of it runs."""
+
+    required: bool = Field(default=True, description="Refuse every job whose digest nobody at the site approved")
+    standing: tuple[StandingApproval, ...] = Field(default=(), description="Rules that approve a job without a person")

@@ -1,0 +1,84 @@
+"""A job's facts in plain sentences, for the person who decides."""
+
+from radfed.site.approval_facts import JobFacts
+
+_IN_WORDS = {
+    "cases": "the number of training cases",
+    "loss": "the mean loss",
+    "train_seconds": "the seconds of training",
+    "evaluation_seconds": "the seconds of measuring",
+    "metric": "the mean Dice over the cases to measure on",
+    "metric_cases": "their number",
+    "restarts": "how often the trainer was started again",
+    "optimiser": "whether it could go on from the round before",
+}
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def sentences(facts: JobFacts) -> list[tuple[str, str]]:
+    """What a job would do here, as pairs of a question and its answer."""
+    numbers = "; ".join(_IN_WORDS.get(name, plain(name)) for name in facts.metrics)
+    sent = f"the weights of the network after training{_size(facts.bytes_a_round)}; {numbers}"
+    return [
+        ("What is trained", _trained(facts)),
+        ("For what", plain(facts.description)),
+        ("On which data of ours", _data(facts)),
+        (
+            "How often",
+            f"{facts.rounds} rounds, each of {facts.local_steps} training steps on this site's computer; "
+            f"{plain(facts.algorithm)}.",
+        ),
+        ("What leaves in each round", f"{sent}. No image, no label and no value of a single case."),
+        ("How much in all", _total(facts)),
+        ("Through which filters of ours", _filters(facts)),
+        ("By which code", f"radfed {plain(facts.radfed_version)}, source {facts.code[:16]}; the job brings no code."),
+        ("Who submitted it", plain(facts.submitter) if facts.submitter else "Nobody yet, or the server did not say."),
+        ("Campaign", plain(facts.campaign) if facts.campaign else "None: a single run."),
+        ("Digest", facts.digest),
+        *(("Approved before, but changed since", plain(change)) for change in facts.changed),
+    ]
+
+
+def plain(text: str) -> str:
+    """Text that came from outside, without control characters: it must not steer the reader's terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people, in units of 1000."""
+    value, unit = float(size), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{size} bytes" if unit == 0 else f"{value:.3g} {_UNITS[unit]}"
+
+
+def _trained(facts: JobFacts) -> str:
+    count = "" if facts.parameters is None else f" of {facts.parameters:,} numbers"
+    labels = ", ".join(plain(label) for label in facts.labels)
+    return f"A {facts.network} network{count} that finds {labels} (job {facts.job}, task {facts.task})."
+
+
+def _data(facts: JobFacts) -> str:
+    if facts.data is None:
+        return "None: site.yaml names no dataset, so the job cannot train here."
+    data = facts.data
+    return (
+        f"{data.training} cases to train on, {data.validation} to measure on in each round, {data.test} to test the "
+        f"final model on. Dataset {data.digest[:16]}."
+    )
+
+
+def _size(size: int | None) -> str:
+    return " (size unknown)" if size is None else f" ({size_text(size)})"
+
+
+def _total(facts: JobFacts) -> str:
+    if facts.bytes_in_all is None:
+        return "Unknown: the size of the network could not be counted."
+    return f"About {size_text(facts.bytes_in_all)} in {facts.rounds} rounds; a round that fails is sent again."
+
+
+def _filters(facts: JobFacts) -> str:
+    if facts.filters is None:
+        return "None are known: the startup kit has no privacy policy that can be read."
+    return "; ".join(plain(name) for name in facts.filters) or "None."
