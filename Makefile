@@ -7,7 +7,7 @@ OUT    ?= radfed-demo
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup system demo test check test-base-install test-mutations bench clean
+.PHONY: help setup system demo federation test check test-base-install test-mutations test-federation kill-matrix bench clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*##/  make \1\t/'
 
@@ -26,6 +26,10 @@ system: ## what the tests need of Debian: a PACS and OCR
 demo: setup ## three hospitals with phantoms to a release and a report, with no data at all
 	$(BIN)/radfed demo --out $(OUT)
 
+federation: setup ## docs/tutorials/real-federation.md typed: server, three sites, mTLS, approvals, a release
+	@rm -rf federation
+	$(BIN)/python tools/run_tutorial.py docs/tutorials/real-federation.md
+
 check: setup ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -42,8 +46,16 @@ test-base-install: setup ## what a clinic installs, in an environment of its own
 test-mutations: setup ## 3,000 broken DICOM files through ingest; minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/integration/test_dicom_mutations.py
 
+test-federation: setup system ## the long tests of real federations: kills, networks, attacks; about an hour
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/integration --ignore tests/integration/test_base_install.py --ignore tests/integration/test_dicom_mutations.py
+
+kill-matrix: setup ## kill -9 of every process at every moment; writes docs/reference/reliability.md; about an hour
+	$(BIN)/python tools/kill_matrix.py
+
 bench: setup ## figures of docs/reference/benchmarks.md; hours, needs RADFED_DATA
 	$(BIN)/python tools/bench/ingest.py --out bench-ingest
+	$(BIN)/python tools/bench/federation.py --out bench-federation
+	$(BIN)/python tools/bench/federation.py --out bench-federation --many 4 8 16
 	$(BIN)/python tools/bench/federation_gain.py
 
 clean: ## remove the virtual environment and caches
