@@ -50,7 +50,7 @@ test-federation: setup system ## the long tests of real federations: kills, netw
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/integration --ignore tests/integration/test_base_install.py --ignore tests/integration/test_dicom_mutations.py
 
 kill-matrix: setup ## kill -9 of every process at every moment; writes docs/reference/reliability.md; about an hour
-	$(BIN)/python tools/kill_matrix.py
+	$(BIN)/python tools/kill_matrix.py --out kill-matrix --write docs/reference/reliability.md
 
 bench: setup ## figures of docs/reference/benchmarks.md; hours, needs RADFED_DATA
 	$(BIN)/python tools/bench/ingest.py --out bench-ingest

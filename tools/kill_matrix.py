@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
+
 sys.path.append(str(Path(__file__).parents[1]))
 
 from tests.integration.federation_data import write_datasets
@@ -97,7 +99,7 @@ def run_cells(
         ended: Ended | str
         try:
             ended = matrix.run(cell)
-        except TimeoutError as error:
+        except (TimeoutError, psutil.NoSuchProcess) as error:
             ended = str(error).splitlines()[0]
         results[cell] = ended
         broken = [ended] if isinstance(ended, str) else verdict(ended, undisturbed)

@@ -1,5 +1,6 @@
 """JobSpec: what to run, beside the task contract. A job is settings; it carries no code."""
 
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,7 +123,9 @@ class Job(Settings):
 
     def write_json(self, path: Path) -> None:
         """Write the job with all defaults filled in."""
-        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        beside = path.with_name(f".{path.name}.partial")
+        beside.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        os.replace(beside, path)
 
     def with_changes(
         self,

@@ -123,12 +123,25 @@ class Ledger:
             _drop_torn_line(path)
 
     def append(self, line: Line) -> None:
-        """Write a line and force it to disk."""
-        with self._lock, self._path.open("a", encoding="utf-8") as file:
+        """Write a line and force it to disk; after the final line nothing is written any more.
+
+        Raises:
+            OSError: the disk did not take it; the file is as it was before.
+        """
+        text = (line.model_dump_json() + "\n").encode()
+        with self._lock:
+            if self.lines and isinstance(self.lines[-1], FinalLine):
+                return
+            with self._path.open("ab") as file:
+                size = file.tell()
+                try:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.truncate(self._path, size)
+                    raise
             self.lines.append(line)
-            file.write(line.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def _drop_torn_line(path: Path) -> None:
@@ -167,6 +180,12 @@ def read_ledger(path: Path) -> list[Line]:
             break
         lines.append(read_line(content, path.name))
     return lines
+
+
+def final_of(lines: Sequence[Line]) -> FinalLine | None:
+    """How a campaign ended; None if it has not."""
+    last = lines[-1] if lines else None
+    return last if isinstance(last, FinalLine) else None
 
 
 def rounds_of(lines: Sequence[Line]) -> list[RoundLine]:

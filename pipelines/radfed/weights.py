@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file, save_file
 
 from radfed.errors import InvalidInputError
 
@@ -29,7 +29,7 @@ def weights_digest(weights: Weights) -> str:
 def save_weights(path: Path, weights: Weights) -> None:
     """Write a safetensors file, beside its place first."""
     beside = path.with_name(f".{path.name}.partial")
-    beside.write_bytes(save({name: np.array(array, order="C") for name, array in weights.items()}))
+    save_file({name: np.asarray(array, order="C") for name, array in weights.items()}, beside)
     os.replace(beside, path)
 
 

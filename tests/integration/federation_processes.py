@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -73,14 +72,21 @@ def kill(process: psutil.Process) -> float:
 
     Raises:
         psutil.NoSuchProcess: it had already ended, so nothing was killed.
-        psutil.TimeoutExpired: it is still there after 10 s.
+        TimeoutError: it still runs after 10 s.
     """
     # psutil refuses to signal a number that another process has taken over.
     process.send_signal(signal.SIGKILL)
     at = time.time()
-    with suppress(psutil.NoSuchProcess):
-        process.wait(timeout=10)
+    wait_for(lambda: _has_ended(process), 10, f"end of process {process.pid}")
     return at
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more; its parent may let it lie as a zombie for long."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def end_all(temporary: Path, participants: frozenset[str] | None = None) -> None:

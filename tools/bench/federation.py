@@ -4,8 +4,8 @@
     python tools/bench/federation.py --out bench-federation --many 4 8 16
 
 Both run on FLARE's simulator with the same network, the same number of sites, the same polling interval and one CPU
-thread a process. The recipe's client sends back what it received, so that all its seconds are overhead; from radfed's
-rounds the slowest site's training and evaluation are taken off. A round lasts from one ``Sending task train`` in
+thread a process. Both validate and train with radfed's trainer on the same data; the slowest site's training and
+evaluation are taken off each round. A round lasts from one ``Sending task train`` in
 FLARE's log to the next. The two take turns, so that what else the machine does hits both.
 
 ``--many`` instead runs radfed alone with more and more sites for three rounds, and writes seconds and memory.
@@ -13,6 +13,7 @@ FLARE's log to the next. The two take turns, so that what else the machine does 
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -29,6 +30,7 @@ from typing import Any
 
 import psutil
 
+from radfed.cores import thread_environment
 from radfed.dataset.ingest import IngestSettings, ingest
 from radfed.dataset.splits import SplitSettings
 from radfed.federation.simulate import simulate
@@ -39,6 +41,7 @@ from radfed.ledger import SiteLine, read_ledger
 # Channels of the shipped phantom job's UNet that make a model of about so many megabytes.
 NETWORKS = {1: [20, 40, 80], 100: [224, 448, 896]}
 PLAIN = Path(__file__).with_name("federation_plain.py")
+_WORKER = re.compile(r"simulator_worker|radfed\.training|multiprocessing")
 _SENT = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) .*Sending task train to", re.MULTILINE)
 
 
@@ -80,7 +83,7 @@ class Memory:
                 except psutil.Error:
                     continue
             # The simulator's own process is the server; its clients and trainers are processes of their own.
-            server = [size for size, words in sizes if "simulator_worker" not in " ".join(words)][:1]
+            server = [size for size, words in sizes if not _WORKER.search(" ".join(words))]
             self.server = max([self.server, *server])
             self.total = max(self.total, sum(size for size, _ in sizes))
 
@@ -125,18 +128,27 @@ def run_radfed(megabytes: int, sites: int, rounds: int, data: Path, out: Path) -
     return Measured("radfed", megabytes, sites, net[1:], memory.server, memory.total, wall)
 
 
-def run_plain(megabytes: int, sites: int, rounds: int, out: Path) -> Measured:
+def run_plain(megabytes: int, sites: int, rounds: int, data: Path, out: Path) -> Measured:
     """FLARE's FedAvg recipe with the same network."""
     network = tiny_job(megabytes, sites, rounds).task.network.args.model_dump(mode="json")
     arguments = json.dumps(network | {"spatial_dims": 3})
     started = time.monotonic()
     out.mkdir(parents=True)
     with Memory() as memory, (out / "flare.log").open("wb") as log:
+        tiny_job(megabytes, sites, rounds).write_json(out / "job.json")
         command = [sys.executable, str(PLAIN), str(out / "ws"), str(sites), str(rounds), arguments]
-        subprocess.run(command, stdout=log, stderr=log, check=True)
+        environment = (
+            os.environ | thread_environment(sites) | {"BENCH_JOB": str(out / "job.json"), "BENCH_DATA": str(data)}
+        )
+        subprocess.run(command, stdout=log, stderr=log, check=True, env=environment)
     wall = time.monotonic() - started
+    slowest: dict[int, float] = {}
+    for path in out.glob("work-*.jsonl"):
+        for number, seconds in enumerate(json.loads(line) for line in path.read_text().splitlines()):
+            slowest[number] = max(slowest.get(number, 0.0), seconds)
     whole = between((out / "flare.log").read_text())
-    return Measured("recipe", megabytes, sites, whole[1:], memory.server, memory.total, wall)
+    net = [seconds - slowest[number] for number, seconds in enumerate(whole)]
+    return Measured("recipe", megabytes, sites, net[1:], memory.server, memory.total, wall)
 
 
 def compare(sizes: Sequence[int], counts: Sequence[int], rounds: int, turns: int, out: Path) -> None:
@@ -149,7 +161,7 @@ def compare(sizes: Sequence[int], counts: Sequence[int], rounds: int, turns: int
                 for turn in range(turns):
                     place = Path(scratch) / f"{megabytes}-{sites}-{turn}"
                     ours = run_radfed(megabytes, sites, rounds, data, place / "radfed")
-                    theirs = run_plain(megabytes, sites, rounds, place / "plain")
+                    theirs = run_plain(megabytes, sites, rounds, data, place / "plain")
                     ratios.append(statistics.median(ours.rounds) / statistics.median(theirs.rounds))
                     results += [ours, theirs]
                     with (out / "overhead.jsonl").open("a") as file:

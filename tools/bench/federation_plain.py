@@ -1,10 +1,12 @@
-"""A plain FLARE FedAvg recipe on its simulator, for tools/bench/federation.py: the client sends back what it got.
+"""A plain FLARE FedAvg recipe on its simulator, for tools/bench/federation.py: the client trains with radfed's trainer.
 
 Run as ``federation_plain.py WORKSPACE SITES ROUNDS NETWORK_ARGUMENTS``; FLARE runs the same file as the client.
 """
 
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 POLL = 0.1
@@ -31,23 +33,45 @@ def serve() -> None:
 
 
 def answer() -> None:
-    """Be a client that trains nothing."""
+    """Be a client that does with radfed's trainer what radfed's own client does."""
     import nvflare.client as flare
+    import torch
 
+    from radfed.dataset.layout import Dataset
+    from radfed.job import Job
+    from radfed.training.device import choose_device, claim_threads
+    from radfed.training.samples import load_samples
+    from radfed.training.trainer import SegmentationTrainer
+
+    claim_threads(int(os.environ["OMP_NUM_THREADS"]))
+    job_file = Path(os.environ["BENCH_JOB"])
+    job, dataset = Job.read_json(job_file), Dataset.read(Path(os.environ["BENCH_DATA"]))
     flare.init()
+    name = flare.get_site_name()
+    trainer = SegmentationTrainer(job.task, job.job.training, name, job.job.federation.rounds, choose_device("auto"))
+    training, validation = (load_samples(dataset, split, job.task) for split in ("training", "validation"))
+    number = 0
     while flare.is_running():
         model = flare.receive()
         if model is None:
             break
-        flare.send(flare.FLModel(params=model.params, metrics={"accuracy": 0.5}))
+        trainer.network.load_state_dict({key: torch.as_tensor(value) for key, value in model.params.items()})
+        loaded = time.monotonic()
+        if number:
+            trainer.validate(validation)
+        trainer.train(training, number, 1)
+        seconds = time.monotonic() - loaded
+        with job_file.with_name(f"work-{name}.jsonl").open("a") as file:
+            file.write(json.dumps(seconds) + "\n")
+        number += 1
+        params = {key: tensor.detach().cpu() for key, tensor in trainer.network.state_dict().items()}
+        flare.send(flare.FLModel(params=params, metrics={"accuracy": 0.5}))
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["client"]:
         answer()
     else:
-        import os
-
         # FLARE looks for the training script in the current folder.
         os.chdir(Path(__file__).parent)
         serve()

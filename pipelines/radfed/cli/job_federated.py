@@ -150,7 +150,7 @@ def _conclude(final: "FinalLine", out: Path, as_json: bool) -> None:
 
     colour = {"COMPLETED": "green", "DEGRADED": "yellow", "FAILED": "red"}[final.outcome]
     log.print(outcome_words(final), style=f"bold {colour}", markup=False, soft_wrap=True)
-    releases = sorted(str(path.parent) for path in out.glob("release/*/model.onnx"))
+    releases = sorted(str(path.parent) for path in out.glob("release/[!.]*/model.onnx"))
     for release in releases:
         log.print(f"release: {release}", markup=False, soft_wrap=True)
     state = read_state(out)

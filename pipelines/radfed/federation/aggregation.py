@@ -37,17 +37,20 @@ def refusal(update: Mapping[str, Any], reference: Weights) -> str | None:
             return "other_types"
         if not np.isfinite(array).all():
             return "not_finite"
+        if name.endswith(_VARIANCE) and (array < 0).any():
+            return "negative_variance"
     return None
 
 
 def change_norm(update: Weights, reference: Weights) -> float:
     """L2 norm of the change over all floating-point tensors."""
-    squares = [
-        float(np.sum((update[name].astype(np.float64) - expected.astype(np.float64)) ** 2))
+    norms = [
+        # In the tensor's own precision: the norm is compared with others, not computed with.
+        float(np.linalg.norm((update[name] - expected).ravel()))
         for name, expected in reference.items()
         if np.issubdtype(expected.dtype, np.floating)
     ]
-    return float(np.sqrt(sum(squares)))
+    return float(np.linalg.norm(norms))
 
 
 def aggregate(updates: Sequence[Update]) -> dict[str, NDArray[Any]]:
@@ -78,8 +81,10 @@ def _combine(name: str, updates: Sequence[Update], shares: NDArray[np.float64]) 
 
 def _mean(arrays: Sequence[NDArray[Any]], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     total = np.zeros(arrays[0].shape, dtype=np.float64)
+    scaled = np.empty_like(total)
     for share, array in zip(shares, arrays, strict=True):
-        total += share * array.astype(np.float64)
+        np.multiply(array, share, out=scaled, dtype=np.float64)
+        total += scaled
     return total
 
 

@@ -17,11 +17,12 @@ from radfed.federation.campaign_link import follow, is_strict, rounds_by_job, ro
 from radfed.federation.campaign_rules import Close, final_refusals, mandatory_sites, pause_before
 from radfed.federation.campaign_start import Export, begin, enough_sites, exported_job
 from radfed.federation.campaign_state import CampaignState, Link, only_driver, read_state
-from radfed.federation.collect import LEDGER, collect, final_of, has_all
+from radfed.federation.collect import collect, has_all
 from radfed.federation.live_ledger import LiveLedger
 from radfed.federation.sightings import JobStatus, LedgerPage, Life, Refusal, UnreachableError
+from radfed.federation.store import LEDGER
 from radfed.job import Job
-from radfed.ledger import FinalLine, conclude, read_ledger, required_of
+from radfed.ledger import FinalLine, conclude, final_of, read_ledger, required_of
 
 _FETCHED = ".fetched"
 
@@ -82,8 +83,10 @@ def abort_campaign(flare: Flare, run: Path) -> str | None:
     if state is None:
         raise InvalidInputError(f"{run}: holds no campaign.json; give the run folder of radfed job submit")
     with only_driver(run):
+        if state.outcome is not None:
+            return None
         job_id = state.running.job_id if state.running else None
-        if job_id is not None and not flare.abort(job_id):
+        if job_id is not None and not flare.status(job_id).ended and not flare.abort(job_id):
             raise FederationError(f"FLARE did not abort job {job_id}: it knows of no process for it")
         if state.running is not None:
             state = state.update(ended=time.time(), end="lost", reason="aborted_by_user")

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from radfed.federation.campaign_context import Context
 from radfed.federation.campaign_rules import Abort, Close, Seen, Wait, decide
-from radfed.federation.collect import final_of
 from radfed.federation.live_ledger import LiveLedger
 from radfed.federation.sightings import JobStatus, LedgerPage, Life, Refusal
-from radfed.ledger import Line, LinkLine, RoundLine
+from radfed.ledger import Line, LinkLine, RoundLine, final_of
 
 
 def rounds_in(ledger: LiveLedger) -> int:

@@ -132,4 +132,4 @@ def mandatory_sites(required: Sequence[str], connected: Sequence[str], strict: b
 
 def pause_before(attempt: int, shortest: float = 5.0, longest: float = 120.0) -> float:
     """Seconds before the next try, growing with the number of tries that failed in a row; none before the first."""
-    return min(longest, shortest * 2.0 ** (attempt - 1)) if attempt > 0 else 0.0
+    return min(longest, shortest * 2.0 ** min(attempt - 1, 30)) if attempt > 0 else 0.0

@@ -1,13 +1,14 @@
 """How a campaign begins: its sites are fixed and its FLARE job is written, once for all links."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from radfed.errors import InvalidInputError
 from radfed.federation.campaign_context import Context
 from radfed.federation.campaign_state import FLARE_FOLDER, CampaignState, read_state
-from radfed.federation.collect import LEDGER
 from radfed.federation.sightings import TooFewSitesError
+from radfed.federation.store import LEDGER
 from radfed.job import Job, as_campaign
 
 JOB_FILE, TASK_FILE = "job.json", "task.yaml"
@@ -36,6 +37,7 @@ def begin(context: Context, job: Job, export: Export) -> tuple[Job, CampaignStat
     job = as_campaign(job.with_changes(sites=sites), job.campaign)
     job.write_json(context.run / JOB_FILE)
     (context.run / TASK_FILE).write_text(job.task.to_yaml(), encoding="utf-8")
+    shutil.rmtree(context.run / FLARE_FOLDER, ignore_errors=True)
     export(job, context.run / FLARE_FOLDER)
     state = CampaignState.new(job.campaign or job.job.name).write(context.run)
     context.campaign = state.campaign

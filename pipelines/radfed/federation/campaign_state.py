@@ -81,7 +81,10 @@ class CampaignState(Settings):
 
     def count_rounds(self, rounds: Mapping[str, int]) -> Self:
         """With the rounds that each link brought, by FLARE's ids; a killed server tells them only to the next link."""
-        links = tuple(link.model_copy(update={"rounds": rounds.get(str(link.job_id), 0)}) for link in self.links)
+        links = tuple(
+            link.model_copy(update={"rounds": max(link.rounds or 0, rounds.get(str(link.job_id), 0))})
+            for link in self.links
+        )
         return self.model_copy(update={"links": links})
 
     def write(self, run: Path) -> Self:

@@ -2,59 +2,111 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
-from pathlib import Path
+import tempfile
+import time
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from radfed.cores import thread_environment
 from radfed.errors import FederationError
-from radfed.federation.store import RELEASE, RELEASE_RESULT
-from radfed.job import Job
+from radfed.federation.store import JOB, RELEASE, RELEASE_RESULT, CampaignStore
 from radfed.weights import load_weights
 
-_JOB, _INITIAL = ".initial.json", "initial.safetensors"
+_INITIAL = "initial.safetensors"
+_LOOK = 0.2
+_MOST_SECONDS = 3600.0
 
 
-def initial_model(job: Job, folder: Path) -> dict[str, NDArray[Any]]:
+def initial_model(store: CampaignStore, stop: Callable[[], bool]) -> dict[str, NDArray[Any]]:
     """The weights that the training begins with, from the job's seed.
+
+    Args:
+        store: of the campaign.
+        stop: looked at while waiting; True ends the work.
 
     Raises:
         FederationError: the network could not be built.
     """
-    job.write_json(folder / _JOB)
-    done = _run("-m", "radfed.training.initial", str(folder / _JOB), str(folder / _INITIAL))
-    if done.returncode:
-        raise FederationError(f"the network could not be built: {_last_line(done.stderr)}")
-    return load_weights(folder / _INITIAL)
+    out = store.folder / _INITIAL
+    code, _, errors = _run(store, stop, "-m", "radfed.training.initial", str(store.folder / JOB), str(out))
+    if code:
+        raise FederationError(f"the network could not be built: {_last_line(errors)}")
+    return load_weights(out)
 
 
-def build_release(folder: Path) -> str:
+def build_release(store: CampaignStore, stop: Callable[[], bool]) -> str:
     """Export the campaign's best model through the gate and package it, as ``radfed release build`` does by hand.
 
-    The campaign has ended whatever becomes of the release; what the command printed is kept beside it.
+    The campaign has ended whatever becomes of the release; what the command said is kept beside it.
 
     Returns:
         What happened, in a line.
+
+    Raises:
+        FederationError: ``stop`` ended it; the next FLARE job of the campaign builds it.
     """
-    if any((folder / RELEASE).glob("*/model.onnx")):
-        return "the release is built"
-    done = _run("-m", "radfed", "release", "build", str(folder), "--out", str(folder / RELEASE), "--json")
-    try:
-        result = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        result = {"error": _last_line(done.stderr), "exit_code": done.returncode}
-    result = {"ok": done.returncode == 0, **{k: v for k, v in result.items() if k != "release"}}
-    (folder / RELEASE_RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
+    releases = store.folder / RELEASE
+    for cut_short in releases.glob(".*"):
+        shutil.rmtree(cut_short)
+    if any(releases.glob("[!.]*/SHA256SUMS")):
+        result: dict[str, object] = {"ok": True}
+    else:
+        words = ("-m", "radfed", "release", "build", str(store.folder), "--out", str(releases), "--json")
+        code, output, errors = _run(store, stop, *words)
+        result = {"ok": code == 0} | _said(output, errors, code)
+    beside = store.folder / f".{RELEASE_RESULT}"
+    beside.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    os.replace(beside, store.folder / RELEASE_RESULT)
     return "the release is built" if result["ok"] else f"no release: {result.get('error')}"
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _said(output: str, errors: str, code: int) -> dict[str, object]:
+    try:
+        said = json.loads(output)
+    except json.JSONDecodeError:
+        return {"error": _last_line(errors), "exit_code": code}
+    return {key: value for key, value in said.items() if key != "release"}  # a path of this machine
+
+
+def _run(store: CampaignStore, stop: Callable[[], bool], *arguments: str) -> tuple[int, str, str]:
+    """Run Python; no argument is text of a job. The child holds the campaign for as long as it lives.
+
+    Returns:
+        Exit code, stdout, stderr.
+
+    Raises:
+        FederationError: ``stop``, or the time is over.
+    """
     environment = os.environ | thread_environment(1) | {"PYTHONWARNINGS": "ignore"}
-    # Not text of a job: every argument is one of this package's own.
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdout=out,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=(store.lock,),
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + _MOST_SECONDS
+        while child.poll() is None:
+            if stop() or time.monotonic() > deadline:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+                raise FederationError(f"{arguments[1]} was ended before it was done")
+            time.sleep(_LOOK)
+        return child.returncode, _text(out), _text(errors)
+
+
+def _text(file: Any) -> str:  # noqa: ANN401 - tempfile's type has no public name
+    file.seek(0)
+    return str(file.read().decode("utf-8", errors="replace"))
 
 
 def _last_line(text: str) -> str:

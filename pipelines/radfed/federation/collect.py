@@ -2,26 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from radfed.errors import FederationError, GateError
-from radfed.ledger import FinalLine, Line, read_ledger
+from radfed.federation.store import BEST, LEDGER, RELEASE_RESULT, RESULTS
+from radfed.ledger import FinalLine, final_of, read_ledger
 from radfed.weights import load_weights, weights_digest
-
-LEDGER, BEST, RELEASE, RELEASE_RESULT = "ledger.jsonl", "best.safetensors", "release", "release.json"
 
 
 def has_all(results: Path) -> bool:
     """Whether the results of a campaign that ended are whole: no release is still to be built."""
     final = final_of(read_ledger(results / LEDGER))
     return final is not None and (final.outcome == "FAILED" or (results / RELEASE_RESULT).is_file())
-
-
-def final_of(lines: Sequence[Line]) -> FinalLine | None:
-    """How a campaign ended; None if it has not."""
-    last = lines[-1] if lines else None
-    return last if isinstance(last, FinalLine) else None
 
 
 def collect(results: Path, run: Path) -> FinalLine:
@@ -40,8 +32,9 @@ def collect(results: Path, run: Path) -> FinalLine:
         raise FederationError("the campaign has not ended; its results come when it has")
     _check_model(results / BEST, final)
     run.mkdir(parents=True, exist_ok=True)
-    for source in sorted(results.iterdir(), key=lambda path: path.name == LEDGER):
-        _place(source, run / source.name)
+    for name in RESULTS:
+        if (results / name).exists():
+            _place(results / name, run / name)
     shutil.rmtree(results)
     return final
 

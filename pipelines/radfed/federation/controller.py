@@ -1,14 +1,15 @@
 """The server's side: rounds of federated averaging, each kept on disk and written to the ledger."""
 
-import re
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
-from nvflare.apis.controller_spec import TaskCompletionStatus
+from nvflare.apis.controller_spec import ClientTask, TaskCompletionStatus
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
@@ -16,21 +17,25 @@ from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.workflows.model_controller import ModelController
 
-from radfed.errors import FederationError, InvalidInputError, RadfedError
-from radfed.federation.aggregation import Update, aggregate, change_norm, refusal
+from radfed.errors import FederationError, RadfedError
+from radfed.federation.aggregation import Update, aggregate
+from radfed.federation.answers import Asked, as_code
 from radfed.federation.children import build_release, initial_model
 from radfed.federation.gathering import Answer, Gathering, judge
-from radfed.federation.messages import JOB_FILE, LEDGER_TOPIC, REASON, TEST, TRAIN, VALIDATE, Report
+from radfed.federation.messages import JOB_FILE, LEDGER_TOPIC, REASON, TEST, TRAIN, VALIDATE
 from radfed.federation.place import campaigns_folder
 from radfed.federation.store import EVALUATION, UPDATES, CampaignStore
 from radfed.job import Job
 from radfed.ledger import LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
 from radfed.metrics.pooling import TestReport, pool
-from radfed.weights import WeightsFile, load_weights, save_weights, weights_digest
+from radfed.weights import WeightsFile, load_weights, weights_digest
 
 Tensors = dict[str, NDArray[Any]]
 
 _LOOK = 0.05
+# Seconds of silence after which a site's job counts as lost. It sends a sign of life every 10 s, and a minute of broken
+# network must cost no site its place.
+_SILENCE = 180.0
 
 
 class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has no types
@@ -50,7 +55,8 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         super().__init__(*args, **kwargs)
         self._store: CampaignStore | None = None
         self._gathering: Gathering | None = None
-        self._tests: dict[str, TestReport] = {}
+        self._noted: set[tuple[str, int | None]] = set()
+        self._heard: dict[str, float] = {}
 
     def run(self) -> None:
         """One FLARE job of the training; called by FLARE once the job runs on the server."""
@@ -58,30 +64,49 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         job = Job.read_json(Path(workspace.get_app_config_dir(job_id)) / JOB_FILE)
         results = Path(self.get_run_dir()) / "radfed"
         folder = campaigns_folder(Path(workspace.get_root_dir())) / job.campaign if job.campaign else results
-        self.engine.register_app_command(LEDGER_TOPIC, self._tell)
+        self._listen_for_life()
         try:
             with CampaignStore.hold(folder, job) as store:
                 self._store = store
+                # Only now: who asks before would be told of an empty ledger.
+                self.engine.register_app_command(LEDGER_TOPIC, self._tell, store)
                 try:
                     self._link(store, job, job_id)
                 finally:
+                    self._store = None
                     if job.campaign:
                         store.copy_results(results)
-        except RadfedError as error:
+        except (RadfedError, OSError) as error:
             self.error(str(error))
             self.panic(str(error))
 
-    def _tell(self, _topic: str, data: Mapping[str, object] | None, _fl_ctx: FLContext) -> dict[str, object]:
+    def _listen_for_life(self) -> None:
+        """Note when each site's job was last heard of.
+
+        FLARE looks for dead clients by their sessions, and takes a client whose parent was restarted for alive though
+        its job is gone; every round would wait for it.
+        """
+        told = self.communicator.client_is_active
+
+        def hear(client_name: str, reason: str, fl_ctx: FLContext) -> None:
+            self._heard[client_name] = time.monotonic()
+            told(client_name, reason, fl_ctx)
+
+        self.communicator.client_is_active = hear
+
+    @staticmethod
+    def _tell(
+        _topic: str, data: Mapping[str, object] | None, _fl_ctx: FLContext, store: CampaignStore
+    ) -> dict[str, object]:
         """The ledger from a line on, for who watches from afar."""
-        lines = list(self._store.ledger.lines) if self._store else []
+        lines = list(store.ledger.lines)
         asked = (data or {}).get("after", 0)
         after = asked if isinstance(asked, int) and asked >= 0 else 0
-        campaign = self._store.job.campaign if self._store else None
-        return {
-            "campaign": campaign,
-            "lines": [line.model_dump(mode="json") for line in lines[after:]],
-            "total": len(lines),
-        }
+        told = [line.model_dump(mode="json") for line in lines[after:]]
+        return {"campaign": store.job.campaign, "lines": told, "total": len(lines)}
+
+    def _stopped(self) -> bool:
+        return bool(self.abort_signal.triggered)
 
     def _link(self, store: CampaignStore, job: Job, job_id: str) -> None:
         """Go on with the training for as long as this FLARE job may."""
@@ -93,33 +118,33 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
                 store.ledger.append(NoteLine(reason="joined", site=site, round=link.first_round))
             try:
                 self._rounds(store, job, link)
-            except FederationError:
+            except (RadfedError, OSError):
                 if job.campaign is None or store.lost_links >= job.job.federation.max_links:
                     store.conclude()
                 raise
         if store.final is not None and job.campaign is not None and store.final.outcome != "FAILED":
-            self.info(build_release(store.folder))
+            self.info(build_release(store, self._stopped))
 
     def _rounds(self, store: CampaignStore, job: Job, link: LinkLine) -> None:
         federation = job.job.federation
         last = federation.rounds
         if federation.link_rounds and job.campaign is not None:
             last = min(last, link.first_round + federation.link_rounds - 1)
-        model = store.load_model() or initial_model(job, store.folder)
+        model = store.load_model() or initial_model(store, self._stopped)
         for number in range(link.first_round, last + 1):
             model = self._round(store, number, model, link)
         if last == federation.rounds:
-            answers = self._ask(store, VALIDATE, last, model, link.sites)
+            answers, _ = self._ask(store, VALIDATE, last, model, link.sites)
             self._score(store, [answer.line for answer in answers])
             if job.campaign is not None:
-                self._test(store, link.sites)
+                self._test(store, link)
             store.conclude()
 
     def _round(self, store: CampaignStore, number: int, model: Tensors, link: LinkLine) -> Tensors:
         """One round, from asking to the aggregate on disk."""
         federation = store.job.job.federation
         started = time.monotonic()
-        answers = self._ask(store, TRAIN, number, model, link.sites)
+        answers, _ = self._ask(store, TRAIN, number, model, link.sites)
         if number > 1:
             self._score(store, [answer.line for answer in answers])
         judged = judge(answers, federation.norm_limit)
@@ -127,24 +152,24 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
             store.ledger.append(answer.line)
         for site in sorted(set(link.required) - set(link.sites)):
             store.ledger.append(SiteLine(round=number, site=site, asked=False, reason="absent"))
-        updates = [
-            Update(answer.line.site, WeightsFile(answer.update), answer.line.weight or 0.0)
-            for answer in judged
-            if answer.update is not None
-        ]
-        if len(updates) < federation.min_sites:
+        accepted = sum(answer.update is not None for answer in judged)
+        if accepted < federation.min_sites:
             store.ledger.append(NoteLine(reason="quorum_missed", round=number))
             reasons = ", ".join(f"{a.line.site}: {a.line.reason}" for a in judged if not a.line.accepted)
             raise FederationError(
-                f"round {number}: {len(updates)} update(s) accepted, {federation.min_sites} needed ({reasons})"
+                f"round {number}: {accepted} update(s) accepted, {federation.min_sites} needed ({reasons})"
             )
-        model = aggregate(updates)
-        line = RoundLine(
-            round=number,
-            digest=weights_digest(model),
-            accepted=len(updates),
-            seconds=round(time.monotonic() - started, 3),
+        model = aggregate(
+            [
+                Update(answer.line.site, WeightsFile(answer.update), answer.line.weight or 0.0)
+                for answer in judged
+                if answer.update is not None
+            ]
         )
+        if not all(np.isfinite(array).all() for array in model.values()):
+            raise FederationError(f"round {number}: the accepted updates do not add up to finite numbers")
+        seconds = round(time.monotonic() - started, 3)
+        line = RoundLine(round=number, digest=weights_digest(model), accepted=accepted, seconds=seconds)
         store.save_round(line, model)
         return model
 
@@ -157,101 +182,86 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         assert last is not None  # a metric is only asked for once there is an aggregate
         store.ledger.append(ScoreLine(round=last.round, metric=metric, metric_cases=cases))
 
-    def _test(self, store: CampaignStore, sites: Sequence[str]) -> None:
+    def _test(self, store: CampaignStore, link: LinkLine) -> None:
         """Have the sites score the best model on their test cases, and keep the pooled scores."""
         best = store.best_round
-        if best is None:
-            return
-        self._tests = {}
-        self._ask(store, TEST, best.round, load_weights(store.checkpoint(best.round)), sites)
-        evaluation = pool(best.digest, {site: self._tests.get(site) for site in sites})
+        assert best is not None  # there is at least one round
+        _, tests = self._ask(store, TEST, best.round, load_weights(store.checkpoint(best.round)), link.sites)
+        evaluation = pool(best.digest, {site: tests.get(site) for site in {*link.sites, *link.required}})
         beside = store.folder / f".{EVALUATION}"
         beside.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
         beside.replace(store.folder / EVALUATION)
 
-    def _ask(self, store: CampaignStore, task: str, number: int, model: Tensors, sites: Sequence[str]) -> list[Answer]:
+    def _ask(
+        self, store: CampaignStore, task: str, number: int, model: Tensors, sites: Sequence[str]
+    ) -> tuple[list[Answer], dict[str, TestReport]]:
         """Send the model to every site and gather what comes back, until the rule closes the round."""
-        folder = store.folder / UPDATES
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        gathering = Gathering(number, sites, store.job.job.federation)
+        # A folder for this task alone: an answer that comes late may still be written while the next task begins.
+        shutil.rmtree(store.folder / UPDATES, ignore_errors=True)
+        (store.folder / UPDATES).mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=store.folder / UPDATES))
+        federation = store.job.job.federation
+        gathering = Gathering(number, sites, federation, federation.min_sites if task == TRAIN else None)
+        tests: dict[str, TestReport] = {}
+        asked = Asked(task, gathering, model, folder, tests, frozenset(label.name for label in store.job.task.labels))
         self._gathering = gathering
         self.broadcast_model(
             data=FLModel(params_type=ParamsType.FULL, params=model, current_round=number),
             task_name=task,
             targets=list(sites),
             blocking=False,
-            callback=lambda result: self._take(task, number, result, model, folder),
+            callback=asked.take,
         )
         lost: set[str] = set()
         while not gathering.is_over(lost):
-            if self.abort_signal.triggered:
+            if self._stopped():
                 raise FederationError(f"round {number}: FLARE ended the job")
             time.sleep(_LOOK)
-            lost = {site for site in sites if self.communicator.get_client_disconnect_time(site)}
+            lost = self._lost(sites)
         answers = gathering.close()
         if self.get_num_standing_tasks():
             self.communicator.cancel_all_tasks(completion_status=TaskCompletionStatus.TIMEOUT)
         silent = {site: "disconnected" if site in lost else "no_answer" for site in sites if site not in answers}
         missing = [Answer(SiteLine(round=number, site=site, reason=reason)) for site, reason in silent.items()]
-        return sorted([*answers.values(), *missing], key=lambda answer: answer.line.site)
+        return sorted([*answers.values(), *missing], key=lambda answer: answer.line.site), tests
 
-    def _take(self, task: str, number: int, result: FLModel, model: Tensors, folder: Path) -> None:
-        """Judge one answer by itself, and put its update on disk; runs in a thread of FLARE's."""
-        gathering, site = self._gathering, str(result.meta["client_name"])
-        assert gathering is not None  # nothing is received before something was asked
-        line = SiteLine(round=number, site=site, answered=True, seconds=round(gathering.seconds, 3))
-        try:
-            content = dict(result.metrics or {})
-            if task == TEST:
-                self._tests[site] = TestReport.check(content, "report")
-                gathering.put(Answer(line))
-                return
-            report = Report.check(content, "report")
-        except InvalidInputError:
-            gathering.put(Answer(line.model_copy(update={"reason": "malformed_report"})))
-            return
-        line = line.model_copy(update=report.model_dump(exclude={"cases"}) | {"weight": float(report.cases)})
-        params: Tensors = result.params or {}
-        reason = None
-        if task == TRAIN:
-            reason = refusal(params, model) or ("no_cases" if report.cases == 0 else None)
-        if task != TRAIN or reason is not None:
-            gathering.put(Answer(line.model_copy(update={"reason": reason})))
-            return
-        path = folder / f"{gathering.sites.index(site)}.safetensors"
-        save_weights(path, params)
-        facts = {
-            "digest": weights_digest(params),
-            "bytes": sum(array.nbytes for array in params.values()),
-            "norm": change_norm(params, model),
+    def _lost(self, sites: Sequence[str]) -> set[str]:
+        """Sites that FLARE takes for dead, and those whose job was heard of and then fell silent."""
+        now = time.monotonic()
+        return {
+            site
+            for site in sites
+            if self.communicator.get_client_disconnect_time(site) or now - self._heard.get(site, now) > _SILENCE
         }
-        gathering.put(Answer(line.model_copy(update=facts), path))
+
+    def _process_result(self, client_task: ClientTask, fl_ctx: FLContext) -> None:
+        """Have FLARE read an answer; one that it could not make anything of is an answer all the same."""
+        gathering, site = self._gathering, str(client_task.client.name)
+        super()._process_result(client_task, fl_ctx)
+        if gathering is not None:
+            # Without effect if the answer was taken, as it is in all but this case.
+            gathering.put(gathering.refused(site, "unusable_answer"))
 
     def _accept_train_result(
         self, client_name: str, result: Shareable, fl_ctx: FLContext, is_unknown_task: bool = False
     ) -> bool:
         """Note error replies and late answers: FLARE counts the ones as responses and drops the others in silence."""
-        number = result.get_header(AppConstants.CURRENT_ROUND)
         code = result.get_return_code()
+        failed = bool(code) and code != ReturnCode.OK
         if is_unknown_task:
-            if self._store is not None and self._store.final is None:
-                reason = "late" if not code or code == ReturnCode.OK else "late_error"
-                known = number if isinstance(number, int) else None
-                self._store.ledger.append(NoteLine(reason=reason, site=client_name, round=known))
+            self._note_late(client_name, result.get_header(AppConstants.CURRENT_ROUND), failed)
             return False
         accepted: bool = super()._accept_train_result(client_name, result, fl_ctx, is_unknown_task)
-        if code and code != ReturnCode.OK and self._gathering is not None:
-            reason = _as_code(result.get_header(REASON, code))
-            seconds = round(self._gathering.seconds, 3)
-            here = self._gathering.number
-            self._gathering.put(
-                Answer(SiteLine(round=here, site=client_name, answered=True, reason=reason, seconds=seconds))
-            )
+        if failed and self._gathering is not None:
+            self._gathering.put(self._gathering.refused(client_name, as_code(result.get_header(REASON, code))))
         return accepted
 
-
-def _as_code(reason: object) -> str:
-    """A reason that a site gave, as a code: what a site writes into the ledger is bounded."""
-    text = str(reason)
-    return text if re.fullmatch(r"[A-Za-z0-9_]{1,64}", text) else "malformed_reason"
+    def _note_late(self, site: str, number: object, failed: bool) -> None:
+        """One line for a site and round; a site cannot fill the ledger."""
+        store = self._store
+        if store is None:
+            return
+        known = number if isinstance(number, int) and 1 <= number <= store.job.job.federation.rounds else None
+        if (site, known) not in self._noted:
+            self._noted.add((site, known))
+            store.ledger.append(NoteLine(reason="late_error" if failed else "late", site=site, round=known))

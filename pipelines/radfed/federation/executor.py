@@ -72,8 +72,8 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
         self._job_file = Path(workspace.get_app_config_dir(job_id)) / JOB_FILE
         job = Job.read_json(self._job_file)
         root = Path(workspace.get_root_dir())
-        self._states = campaigns_folder(root) / job.campaign if job.campaign else self._folder
-        self._name = fl_ctx.get_identity_name()
+        self._name = str(fl_ctx.get_identity_name())
+        self._states = campaigns_folder(root) / job.campaign / self._name if job.campaign else self._folder
         self._site: SiteSettings | None = None
         try:
             self._site = site_settings(self._name, root)
@@ -95,16 +95,22 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
         save_weights(weights, received.params)
         number = received.current_round
         request = Request(do=task, weights=weights, round=number, out=out, states=self._states)
-        numbers, restarts = self._work(request, fl_ctx, lambda: bool(abort_signal.triggered))
+        try:
+            numbers, restarts = self._work(request, fl_ctx, lambda: bool(abort_signal.triggered))
+            trained = load_weights(out) if task == TRAIN else None
+        finally:
+            # Soon enough that most of them never reach the disk.
+            weights.unlink(missing_ok=True)
+            out.unlink(missing_ok=True)
         if task == TEST:
             # The campaign is at its end: what was kept for further rounds has no use.
             shutil.rmtree(self._states, ignore_errors=True)
             metrics = TestReport.check(dict(numbers), "report").model_dump()
             return FLModel(metrics=metrics, current_round=number)
         report = Report.check({**numbers, "restarts": restarts}, "report").model_dump()
-        if task != TRAIN:
+        if trained is None:
             return FLModel(metrics=report, current_round=number)
-        return FLModel(params_type=ParamsType.FULL, params=load_weights(out), metrics=report, current_round=number)
+        return FLModel(params_type=ParamsType.FULL, params=trained, metrics=report, current_round=number)
 
     def _work(self, request: Request, fl_ctx: FLContext, stop: Callable[[], bool]) -> tuple[dict[str, object], int]:
         """Have the trainer do it; one that dies is started again, a few times."""

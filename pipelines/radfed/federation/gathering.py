@@ -26,11 +26,20 @@ class Gathering:
     The rule: a round closes when every site answered. Once ``min_sites`` were accepted at ``t`` seconds, the others
     have until ``max(t * patience, t + grace)``, for all sites take equally many steps. ``round_deadline`` is the end
     in any case, and a round ends at once when too few sites are left that could still answer.
+
+    Attributes:
+        number: of the round.
+        sites: those asked.
+        settings: patience, grace and deadline.
+        needed: answers without which the round fails; None waits for every site that lives, until the deadline.
+        now: a clock (s).
+        answers: by site.
     """
 
     number: int
     sites: Sequence[str]
     settings: FederationSettings
+    needed: int | None
     now: Callable[[], float] = time.monotonic
     answers: dict[str, Answer] = field(default_factory=dict)
 
@@ -46,14 +55,17 @@ class Gathering:
         return self.now() - self._asked_at
 
     @property
-    def needed(self) -> int:
-        """Accepted updates without which the round fails."""
-        return self.settings.min_sites
-
-    @property
     def usable(self) -> int:
         """Answers that nothing speaks against."""
         return sum(answer.line.reason is None for answer in self.answers.values())
+
+    def answered(self, site: str) -> SiteLine:
+        """The line of a site that answers now."""
+        return SiteLine(round=self.number, site=site, answered=True, seconds=round(self.seconds, 3))
+
+    def refused(self, site: str, reason: str) -> Answer:
+        """An answer that cannot be used."""
+        return Answer(self.answered(site).model_copy(update={"reason": reason}))
 
     def put(self, answer: Answer) -> bool:
         """Take an answer; False when the round has closed or the site answered before."""
@@ -61,7 +73,7 @@ class Gathering:
             if not self._open or answer.line.site in self.answers:
                 return False
             self.answers[answer.line.site] = answer
-            if self._quorum_at is None and self.usable >= self.needed:
+            if self._quorum_at is None and self.needed is not None and self.usable >= self.needed:
                 self._quorum_at = self.seconds
             return True
 
@@ -71,13 +83,16 @@ class Gathering:
         Args:
             lost: sites that FLARE takes for dead; they are not waited for.
         """
-        waiting = set(self.sites) - self.answers.keys() - set(lost)
-        if not waiting or self.usable + len(waiting) < self.needed:
-            return True
+        with self._lock:
+            waiting = set(self.sites) - self.answers.keys() - set(lost)
+            usable, at = self.usable, self._quorum_at
         seconds = self.seconds
-        if self.settings.round_deadline and seconds > self.settings.round_deadline:
+        if not waiting or (self.settings.round_deadline and seconds > self.settings.round_deadline):
             return True
-        at = self._quorum_at
+        if self.needed is None:
+            return False
+        if usable + len(waiting) < self.needed:
+            return True
         return at is not None and seconds > max(at * self.settings.patience, at + self.settings.grace)
 
     def close(self) -> dict[str, Answer]:

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from radfed.job import SETTINGS_FILE
+from radfed.metrics.pooling import MOST_CASES
 from radfed.settings import Settings
 
 TRAIN, VALIDATE, TEST = "train", "validate", "test"
@@ -19,11 +20,12 @@ REASON = "radfed_reason"
 class Report(Settings):
     """The numbers that leave a site with an update; no case-level value among them."""
 
-    cases: int = Field(default=0, ge=0, description="Training cases")
-    loss: float | None = None
-    train_seconds: float = Field(default=0.0, ge=0)
-    evaluation_seconds: float = Field(default=0.0, ge=0)
+    # Bounds: one site's number must not decide a round, nor overflow what is computed from it.
+    cases: int = Field(default=0, ge=0, le=MOST_CASES, description="Training cases")
+    loss: float | None = Field(default=None, ge=-1e6, le=1e6)
+    train_seconds: float = Field(default=0.0, ge=0, le=1e7)
+    evaluation_seconds: float = Field(default=0.0, ge=0, le=1e7)
     metric: float | None = Field(default=None, ge=0, le=1)
-    metric_cases: int = Field(default=0, ge=0)
-    restarts: int = Field(default=0, ge=0)
+    metric_cases: int = Field(default=0, ge=0, le=MOST_CASES)
+    restarts: int = Field(default=0, ge=0, le=1000)
     optimiser: Literal["kept", "fresh"] | None = None

@@ -49,6 +49,8 @@ def simulate(job: Job, datasets: Mapping[str, Path], run: Path, on_line: Callabl
     if len(datasets) < needed:
         raise InvalidInputError(f"job {job.job.name} needs {needed} sites, got {len(datasets)}: {', '.join(datasets)}")
     run.mkdir(parents=True, exist_ok=True)
+    # An exported job belongs to a chain; here is only one FLARE job.
+    job = job.model_copy(update={"campaign": None})
     job.write_json(run / "job.json")
     (run / "task.yaml").write_text(job.task.to_yaml(), encoding="utf-8")
     # FLARE splits its command line at spaces, so its workspace cannot lie under a folder of the user's choice.

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from radfed.errors import FederationError, GateError
 from radfed.job import Job
-from radfed.ledger import FinalLine, Ledger, LinkLine, RoundLine, conclude, required_of, rounds_of
+from radfed.ledger import FinalLine, Ledger, LinkLine, RoundLine, conclude, final_of, required_of, rounds_of
+from radfed.metrics.pooling import FederatedEvaluation
 from radfed.weights import load_weights, save_weights, weights_digest
 
 Tensors = dict[str, NDArray[Any]]
@@ -21,8 +22,8 @@ Tensors = dict[str, NDArray[Any]]
 JOB, TASK, LEDGER, EVALUATION = "job.json", "task.yaml", "ledger.jsonl", "evaluation.json"
 BEST, FINAL = "best.safetensors", "final.safetensors"
 RELEASE, RELEASE_RESULT, UPDATES = "release", "release.json", "updates"
-RESULTS = (JOB, TASK, LEDGER, EVALUATION, BEST, FINAL, RELEASE, RELEASE_RESULT)
-"""What the engineer gets of a campaign."""
+RESULTS = (JOB, TASK, EVALUATION, BEST, FINAL, RELEASE, RELEASE_RESULT, LEDGER)
+"""What the engineer gets of a campaign. The ledger comes last: what it names is there."""
 
 _LOCK = ".lock"
 _LOOK = 0.2
@@ -35,13 +36,15 @@ class CampaignStore:
     line in the ledger. A crash between the two leaves a file that no line names, and the round is done again.
     """
 
-    def __init__(self, folder: Path, job: Job) -> None:
+    def __init__(self, folder: Path, job: Job, lock: int) -> None:
         self.folder, self.job = folder, job
         self.ledger = Ledger(folder / LEDGER)
+        self.lock = lock
+        """File descriptor that holds the campaign; a child process that has it holds the campaign, too."""
 
     @classmethod
     @contextmanager
-    def hold(cls, folder: Path, job: Job, patience: float = 60.0) -> Iterator[Self]:
+    def hold(cls, folder: Path, job: Job, patience: float = 110.0) -> Iterator[Self]:
         """Open a campaign, new or old, and keep others out.
 
         Args:
@@ -65,13 +68,12 @@ class CampaignStore:
                 (folder / TASK).write_text(job.task.to_yaml(), encoding="utf-8")
                 job.write_json(folder / JOB)
             (folder / UPDATES).mkdir(exist_ok=True)
-            yield cls(folder, job)
+            yield cls(folder, job, lock.fileno())
 
     @property
     def final(self) -> FinalLine | None:
         """How the campaign ended; None while it has not."""
-        last = self.ledger.lines[-1] if self.ledger.lines else None
-        return last if isinstance(last, FinalLine) else None
+        return final_of(self.ledger.lines)
 
     @property
     def last_round(self) -> RoundLine | None:
@@ -142,12 +144,17 @@ class CampaignStore:
         rounds = rounds_of(self.ledger.lines)
         final = conclude(self.ledger.lines, required_of(self.ledger.lines), self.job.job.federation.rounds)
         for number, name in ((final.best_round, BEST), (rounds[-1].round if rounds else None, FINAL)):
-            if number is not None:
-                beside = self.folder / f".{name}"
-                shutil.copyfile(self.checkpoint(number), beside)
-                os.replace(beside, self.folder / name)
+            if number is not None and self.checkpoint(number).is_file():
+                _copy(self.checkpoint(number), self.folder / name)
+        self._forget_other_evaluation(final)
         self.ledger.append(final)
         return final
+
+    def _forget_other_evaluation(self, final: FinalLine) -> None:
+        """Test scores of a model that was the best for a while, before a link was lost."""
+        path = self.folder / EVALUATION
+        if path.is_file() and FederatedEvaluation.read(path).model != final.digest:
+            path.unlink()
 
     def copy_results(self, into: Path) -> None:
         """Copy what the engineer gets, into the folder that FLARE keeps of a job."""
@@ -155,9 +162,10 @@ class CampaignStore:
         for name in RESULTS:
             source = self.folder / name
             if source.is_dir():
-                shutil.copytree(source, into / name, dirs_exist_ok=True)
+                hidden = shutil.ignore_patterns(".*")  # what a build that was cut short left behind
+                shutil.copytree(source, into / name, dirs_exist_ok=True, ignore=hidden)
             elif source.is_file():
-                shutil.copyfile(source, into / name)
+                _copy(source, into / name)
 
     def checkpoint(self, number: int) -> Path:
         """Where the aggregate of a round lies."""
@@ -171,6 +179,12 @@ class CampaignStore:
         for path in self.folder.glob("checkpoint-*.safetensors"):
             if path not in wanted:
                 path.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    beside = target.with_name(f".{target.name}.partial")
+    shutil.copyfile(source, beside)
+    os.replace(beside, target)
 
 
 def _acquire(descriptor: int, name: str, patience: float) -> None:

@@ -7,9 +7,10 @@ from typing import Protocol
 from radfed.errors import FederationError, InvalidInputError
 from radfed.federation.campaign_context import Context, Flare
 from radfed.federation.campaign_state import CampaignState, is_driven, read_state
-from radfed.federation.collect import LEDGER, collect, final_of
+from radfed.federation.collect import collect
 from radfed.federation.sightings import JobStatus, Life
-from radfed.ledger import FinalLine, Line, read_ledger
+from radfed.federation.store import LEDGER
+from radfed.ledger import FinalLine, Line, final_of, read_ledger
 
 # Seconds in which the next link is submitted, once the one before has ended; approvals may take longer.
 _BETWEEN_LINKS = 300.0

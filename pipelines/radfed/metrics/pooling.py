@@ -2,19 +2,24 @@
 
 import math
 from collections.abc import Mapping
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from radfed.settings import Settings
 
+MOST_CASES = 1_000_000
+"""More than a site can have; a report that says more is refused."""
+
+_SLACK = 1e-6
 _Z = 1.959963984540054
 
 
 class LabelScores(Settings):
     """Dice of one label over a site's test cases, as sums: what pooling needs and no more."""
 
-    total: float = Field(ge=0, description="Sum of the cases' Dice")
-    squares: float = Field(ge=0, description="Sum of their squares")
+    total: float = Field(ge=0, le=MOST_CASES, description="Sum of the cases' Dice")
+    squares: float = Field(ge=0, le=MOST_CASES, description="Sum of their squares")
 
 
 class TestReport(Settings):
@@ -22,8 +27,17 @@ class TestReport(Settings):
 
     __test__ = False  # no test class, whatever pytest makes of the name
 
-    cases: int = Field(ge=0)
-    labels: dict[str, LabelScores] = Field(default_factory=dict)
+    cases: int = Field(ge=0, le=MOST_CASES)
+    labels: dict[str, LabelScores] = Field(default_factory=dict, max_length=1000)
+
+    @model_validator(mode="after")
+    def _are_of_cases(self) -> Self:
+        for sums in self.labels.values():
+            if sums.total > self.cases + _SLACK or sums.squares > sums.total + _SLACK:
+                raise ValueError(
+                    f"no {self.cases} values from 0 to 1 add up to {sums.total} with squares {sums.squares}"
+                )
+        return self
 
 
 class Score(Settings):

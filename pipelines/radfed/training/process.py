@@ -39,20 +39,23 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     stop = threading.Event()
 
     def listen() -> None:
-        for text in requests:
-            request = Request.check(json.loads(text), "request")
-            if request.do == "stop":
-                stop.set()
-            else:
-                queue.put(request)
-        # Nobody is left to work for; a running step is not worth its end.
-        os._exit(0)
+        try:
+            for text in requests:
+                request = Request.check(json.loads(text), "request")
+                if request.do == "stop":
+                    stop.set()
+                else:
+                    # Here, not when its turn comes: a stop that is sent at once is meant for it.
+                    stop.clear()
+                    queue.put(request)
+        finally:
+            # Nobody is left to work for; a running step is not worth its end.
+            os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
     session: Session | None = None
     while True:
         request = queue.get()
-        stop.clear()
         answer: Mapping[str, object]
         try:
             if request.do == "open":

@@ -80,7 +80,8 @@ class SegmentationTrainer:
 
     def load(self, weights: Weights) -> None:
         """Replace the weights. Raises ``RuntimeError`` when names or shapes differ."""
-        self.network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+        tensors = {name: torch.from_numpy(np.require(array, requirements="W")) for name, array in weights.items()}
+        self.network.load_state_dict(tensors)
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """A copy of the weights."""

@@ -1,6 +1,7 @@
 """The campaign on disk and the rules of a round; what crosses processes is in tests/integration."""
 
 import multiprocessing
+import time
 from collections.abc import Sequence
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -9,13 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from nvflare.app_common.abstract.fl_model import FLModel
 
 from radfed.errors import FederationError, GateError
+from radfed.federation import children
 from radfed.federation.aggregation import change_norm
+from radfed.federation.answers import Asked, as_code
 from radfed.federation.gathering import Answer, Gathering, judge
 from radfed.federation.store import CampaignStore
 from radfed.job import FederationSettings, Job, as_campaign, find_job
-from radfed.ledger import RoundLine, ScoreLine, SiteLine, rounds_of
+from radfed.ledger import NoteLine, RoundLine, ScoreLine, SiteLine, rounds_of
+from radfed.metrics.pooling import pool
 from radfed.weights import load_weights, weights_digest
 
 
@@ -128,7 +133,7 @@ def test_two_jobs_never_hold_a_campaign_at_once_and_a_killed_one_lets_go(tmp_pat
 
 def gathering(clock: list[float], **settings: float) -> Gathering:
     chosen = FederationSettings.model_validate({"min_sites": 2, "patience": 3, "grace": 10, **settings})
-    return Gathering(1, ["a", "b", "c"], chosen, now=lambda: clock[0])
+    return Gathering(1, ["a", "b", "c"], chosen, chosen.min_sites, now=lambda: clock[0])
 
 
 def test_after_the_quorum_the_others_have_a_multiple_of_its_time() -> None:
@@ -211,3 +216,134 @@ def test_the_norm_is_of_the_change_and_leaves_counters_out() -> None:
     before: dict[str, NDArray[Any]] = {"w": np.ones(2, np.float32), "n": np.array(3, np.int64)}
     after: dict[str, NDArray[Any]] = {"w": np.array([4, 5], np.float32), "n": np.array(3000, np.int64)}
     assert change_norm(after, before) == pytest.approx(5.0)
+
+
+def test_scores_are_waited_for_from_every_site_that_lives() -> None:
+    """A quorum is for updates; one site's error must not end the others' measuring."""
+    clock = [0.0]
+    here = Gathering(1, ["a", "b", "c"], FederationSettings(round_deadline=500), None, now=lambda: clock[0])
+    here.put(answer("a", reason="trainer_died"))
+    here.put(answer("b"))
+    clock[0] = 400.0
+    assert not here.is_over()
+    assert here.is_over(lost=["c"])
+    clock[0] = 501.0
+    assert here.is_over()
+
+
+def test_nothing_is_written_after_the_end(tmp_path: Path, job: Job) -> None:
+    with CampaignStore.hold(tmp_path, job) as store:
+        store.begin_link("j1", ["a", "b"])
+        for number in (1, 2, 3):
+            add_round(store, number, 0.5)
+        store.conclude()
+        store.ledger.append(NoteLine(reason="late", site="a", round=3))
+        assert store.final is not None
+    with CampaignStore.hold(tmp_path, job) as store:
+        assert store.final is not None
+
+
+def test_test_scores_of_a_model_that_is_no_longer_best_are_forgotten(tmp_path: Path, job: Job) -> None:
+    with CampaignStore.hold(tmp_path, job) as store:
+        store.begin_link("j1", ["a", "b"])
+        for number in (1, 2, 3):
+            add_round(store, number, number / 10)
+        (tmp_path / "evaluation.json").write_text(pool("0" * 64, {}).model_dump_json())
+        store.conclude()
+    assert not (tmp_path / "evaluation.json").exists()
+
+
+def test_a_release_that_was_cut_short_is_built_again(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(store: CampaignStore, _stop: object, *words: str) -> tuple[int, str, str]:
+        asked.append(words)
+        whole = store.folder / "release" / "task-1.0.0"
+        whole.mkdir()
+        (whole / "SHA256SUMS").write_text("")
+        return 0, '{"release": "/a/path/of/the/server"}', ""
+
+    monkeypatch.setattr(children, "_run", run)
+    with CampaignStore.hold(tmp_path, job) as store:
+        cut_short = tmp_path / "release" / ".task-1.0.0.abcd"
+        cut_short.mkdir(parents=True)
+        (cut_short / "model.onnx").write_bytes(b"half")
+        children.build_release(store, lambda: False)
+        assert not cut_short.exists()
+        (tmp_path / "release.json").unlink()
+        children.build_release(store, lambda: False)
+    assert len(asked) == 1
+    assert (tmp_path / "release.json").read_text() == '{"ok": true}\n'
+
+
+def test_work_of_a_child_ends_when_the_job_does_and_the_child_holds_the_campaign(tmp_path: Path, job: Job) -> None:
+    with CampaignStore.hold(tmp_path, job) as store:
+        began = time.monotonic()
+        with pytest.raises(FederationError, match="ended before it was done"):
+            children._run(store, lambda: time.monotonic() - began > 0.5, "-c", "import time; time.sleep(60)")
+        code, said, _ = children._run(
+            store, lambda: False, "-c", f"import os; os.fstat({store.lock}); print('holds it')"
+        )
+    assert (code, said) == (0, "holds it\n")
+
+
+def trained(params: dict[str, NDArray[Any]], **report: object) -> FLModel:
+    result = FLModel(params=params, metrics={"cases": 4, **report})
+    result.meta["client_name"] = "a"
+    return result
+
+
+def asked(task: str, tmp_path: Path) -> Asked:
+    here = Gathering(2, ["a", "b"], FederationSettings(), None)
+    model = {"w": np.zeros(3, np.float32), "n.running_var": np.ones(3, np.float32)}
+    return Asked(task, here, model, tmp_path, {}, frozenset({"liver"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "report", "reason"),
+    [
+        ({}, {}, None),
+        ({"w": np.full(3, np.nan, np.float32)}, {}, "not_finite"),
+        ({"w": np.zeros(4, np.float32)}, {}, "other_shapes"),
+        ({"w": np.full(3, 3e38, np.float32)}, {}, "norm_outlier"),
+        ({"n.running_var": np.full(3, -1, np.float32)}, {}, "negative_variance"),
+        ({}, {"cases": 10**18}, "malformed_report"),
+        ({}, {"cases": -1}, "malformed_report"),
+        ({}, {"cases": 0}, "no_cases"),
+        ({}, {"loss": 1.7e308}, "malformed_report"),
+        ({}, {"metric": 1.0, "metric_cases": 10**18}, "malformed_report"),
+        ({}, {"patient": "Doe^Jane"}, "malformed_report"),
+    ],
+)
+def test_what_a_site_sends_is_judged(
+    tmp_path: Path, change: dict[str, NDArray[Any]], report: dict[str, object], reason: str | None
+) -> None:
+    here = asked("train", tmp_path)
+    here.take(trained({**here.model, **change}, **report))
+    line = here.gathering.answers["a"].line
+    assert (line.answered, line.accepted, line.reason) == (True, False, reason)
+    assert (here.gathering.answers["a"].update is not None) == (reason is None)
+    assert "Doe" not in line.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"cases": 3, "labels": {"liver": {"total": 1e200, "squares": 0.0}}},
+        {"cases": 3, "labels": {"liver": {"total": 4.0, "squares": 1.0}}},
+        {"cases": 3, "labels": {"Doe^Jane": {"total": 1.0, "squares": 0.5}}},
+    ],
+)
+def test_test_scores_that_no_cases_can_have_are_refused(tmp_path: Path, report: dict[str, object]) -> None:
+    here = asked("test", tmp_path)
+    result = FLModel(metrics=report)
+    result.meta["client_name"] = "a"
+    here.take(result)
+    assert here.gathering.answers["a"].line.reason == "malformed_report"
+    assert not here.tests
+
+
+def test_a_reason_that_is_no_code_does_not_reach_the_ledger() -> None:
+    assert as_code("trainer_died") == "trainer_died"
+    assert as_code("/data/patients/Doe^Jane.nii") == "malformed_reason"
+    assert as_code("x" * 1000) == "malformed_reason"
