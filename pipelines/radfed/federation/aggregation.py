@@ -44,12 +44,13 @@ def refusal(update: Mapping[str, Any], reference: Weights) -> str | None:
 
 def change_norm(update: Weights, reference: Weights) -> float:
     """L2 norm of the change over all floating-point tensors."""
-    norms = [
-        # In the tensor's own precision: the norm is compared with others, not computed with.
-        float(np.linalg.norm((update[name] - expected).ravel()))
-        for name, expected in reference.items()
-        if np.issubdtype(expected.dtype, np.floating)
-    ]
+    # In the tensor's own precision: the norm is compared with others, not computed with. Too large is infinite.
+    with np.errstate(over="ignore"):
+        norms = [
+            float(np.linalg.norm((update[name] - expected).ravel()))
+            for name, expected in reference.items()
+            if np.issubdtype(expected.dtype, np.floating)
+        ]
     return float(np.linalg.norm(norms))
 
 
