@@ -7,8 +7,8 @@ from tests.integration.federation_data import write_datasets
 from tests.integration.federation_host import LoopbackFederation
 from tests.integration.federation_kills import CELLS, SITES, Cell, Ended, KillMatrix, matrix_hooks, matrix_job, verdict
 
-# One of the site's and one of the server's; the others are minutes each.
-QUICK = ("client-job-training", "server-parent-saving")
+# Minutes each: ``make test-federation``, and ``make kill-matrix`` for the table of the reference.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,7 @@ def test_the_undisturbed_campaign_is_complete_in_two_links_and_has_learnt_someth
     assert undisturbed.dice > 0.4, "a Dice near nothing could not be lost"
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [pytest.param(c, id=c.name, marks=[] if c.name in QUICK else [pytest.mark.slow]) for c in CELLS],
-)
+@pytest.mark.parametrize("cell", [pytest.param(cell, id=cell.name) for cell in CELLS])
 def test_the_campaign_survives(matrix: tuple[KillMatrix, Ended], cell: Cell) -> None:
     runner, undisturbed = matrix
     assert verdict(runner.run(cell), undisturbed) == []

@@ -1,7 +1,7 @@
 from rich.console import Console
 
 from radfed.cli.live import FederationView
-from radfed.ledger import FinalLine, RoundLine, SiteLine
+from radfed.ledger import FinalLine, LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
 
 
 def shown(view: FederationView) -> str:
@@ -22,8 +22,12 @@ def test_it_says_who_how_far_how_good_and_how_long() -> None:
     assert "round 0/4" in shown(view)
     words = view.take(accepted(1, "north"))
     assert "north: round 1, 12 cases, loss 0.500, 3 s training, accepted" in words
-    line = RoundLine(round=1, digest="d", accepted=1, metric=0.7, metric_cases=5, seconds=4.0)
-    assert "round 1/4: 1 updates, validation Dice 0.700 on 5 cases" in view.take(line)
+    assert "round 1/4: 1 updates, 4 s" in view.take(RoundLine(round=1, digest="d", accepted=1, seconds=4.0))
+    score = ScoreLine(round=1, metric=0.7, metric_cases=5)
+    assert view.take(score) == "round 1/4: validation Dice 0.700 on 5 cases"
+    link = LinkLine(link=2, job_id="j", sites=("north",), required=("north",), first_round=2)
+    assert view.take(link) == "FLARE job 2, from round 2, with north"
+    assert view.take(NoteLine(reason="late", site="north", round=1)) == "  north: late in round 1"
     text = shown(view)
     assert "round 1/4   best validation Dice 0.700" in text
     assert "left" in text

@@ -16,7 +16,7 @@ class StandingApproval(Settings):
     jobs: Annotated[str, Field(min_length=1)] = Field(
         description="Regular expression that the whole name of the job must match"
     )
-    networks: tuple[str, ...] | None = Field(default=None, description="Names of networks, for example unet")
+    networks: tuple[str, ...] | None = Field(default=None, description="Names of networks, for example UNet")
     max_rounds: PositiveInt | None = Field(default=None, description="Largest number of rounds of a campaign")
     max_bytes: PositiveInt | None = Field(default=None, description="Most that may leave in a whole campaign (bytes)")
     until: date | None = Field(default=None, description="Last day on which the rule holds, YYYY-MM-DD")

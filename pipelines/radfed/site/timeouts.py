@@ -144,8 +144,8 @@ def derive(
         ),
     )
     advice = (
-        _at("round_deadline", 2 * busy + outage_s, 0, Place.JOB, "this site's updates come too late to count"),
-        _at("grace", max(0.25 * busy, outage_s), 0, Place.JOB, "after the quorum this site is left out"),
+        _at("round_deadline", 2 * busy + outage_s, 21600, Place.JOB, "this site's updates come too late to count", 0),
+        _at("grace", max(0.25 * busy, outage_s), 60, Place.JOB, "after the quorum this site is left out", 0),
         _at(
             "heart_beat_timeout", piece(_PIECE, slower) + 3 * _BEAT, 600, Place.SERVER, "the site is taken for dead", 0
         ),

@@ -26,6 +26,7 @@ CONTENTS = [
     "conformance/case-2.mask.nii.gz",
     "conformance/case-2.nii.gz",
     "conformance/logits.safetensors",
+    "evaluation/federated.json",
     "evaluation/parity.json",
     "metadata.json",
     "model.onnx",
@@ -72,6 +73,8 @@ def test_model_card_says_how_it_was_trained_and_that_it_is_degraded(built: Path)
     assert "radfed predict two_parts-0.1.0" in card
     assert "| 4 | right_part |" in card
     assert "PHANTOM" not in card
+    assert "| right_part | 11 | 0.7273 | " in card
+    assert "No test score came from site-c." in card
 
 
 def test_metadata_has_the_fields_of_a_monai_bundle(built: Path) -> None:

@@ -43,7 +43,7 @@ def test_an_untouched_release_passes_every_claim(built: Path) -> None:
     report = verify(built)
     assert {claim.verdict for claim in report.claims} == {"PASS"}, report
     assert report.ok
-    assert len(report.claims) == 12
+    assert len(report.claims) == 13
 
 
 def test_a_release_may_be_copied_and_renamed(built: Path, tmp_path: Path) -> None:
@@ -250,10 +250,26 @@ def _other_channels(release: Path) -> None:
     edit(release / "metadata.json", '"num_channels": 3', '"num_channels": 2')
 
 
+def _better_scores(release: Path) -> None:
+    path = release / "evaluation" / "federated.json"
+    content = json.loads(path.read_text())
+    for score in content["pooled"].values():
+        score["mean"] = 0.97
+    path.write_text(json.dumps(content))
+
+
+def _scores_of_another_model(release: Path) -> None:
+    path = release / "evaluation" / "federated.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"model": "0" * 64}))
+
+
 @pytest.mark.parametrize(
     ("tamper", "claims"),
     [
         (_other_contract, {"contract"}),
+        (_better_scores, {"evaluation"}),
+        (_scores_of_another_model, {"evaluation"}),
         (_other_spacing, {"contract"}),
         (_other_weights, {"weights", "rebuild"}),
         (_other_weights_named_everywhere, {"rebuild", "parity"}),
