@@ -44,7 +44,7 @@ def test_the_table_shows_every_required_site_with_state_seconds_and_bytes() -> N
     assert "1.5 MB" in rows["north"]
     assert "accepted" in rows["north"]
     assert "norm_too_large" in rows["south"]
-    assert "900 B" in rows["south"]
+    assert "900 bytes" in rows["south"]
     assert "not connected" in rows["west"]
 
 

@@ -104,9 +104,11 @@ def _list(approvals: "Approvals", as_json: bool) -> None:
 
 
 def _row(state: str, facts: "JobFacts", since: str, who: str) -> list[Text]:
-    from radfed.site.approval_text import plain, size_text
+    from rich.filesize import decimal
 
-    size = "unknown" if facts.bytes_in_all is None else size_text(facts.bytes_in_all)
+    from radfed.site.approval_text import plain
+
+    size = "unknown" if facts.bytes_in_all is None else decimal(facts.bytes_in_all)
     cells = (state, facts.digest[:16], facts.campaign or facts.job, str(facts.rounds), size, since, plain(who))
     return [Text(cell) for cell in cells]
 
@@ -191,7 +193,7 @@ def egress(
 
 
 def _show_sent(sent: "list[Sent]") -> None:
-    from radfed.site.approval_text import size_text
+    from rich.filesize import decimal
 
     table = Table("time", "campaign", "round", "task", "status", "size", Column("digest", min_width=12), "filters")
     for line in sent:
@@ -201,10 +203,10 @@ def _show_sent(sent: "list[Sent]") -> None:
             "" if line.round is None else str(line.round),
             line.task,
             line.status,
-            size_text(line.bytes),
+            decimal(line.bytes),
             (line.digest or "")[:12],
             ", ".join(line.filters),
         )
         table.add_row(*(Text(cell) for cell in cells))
     log.print(table)
-    log.print(f"{len(sent)} messages, {size_text(sum(line.bytes for line in sent))} in all", markup=False)
+    log.print(f"{len(sent)} messages, {decimal(sum(line.bytes for line in sent))} in all", markup=False)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.filesize import decimal
 from rich.live import Live
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from radfed.federation.campaign_events import CampaignEvent
 
 _COLUMNS = ("site", "round", "Dice of model received", "training", "answered after", "sent", "state")
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 class CampaignView:
@@ -88,7 +88,7 @@ class CampaignView:
                 "-" if line.metric is None else f"{line.metric:.3f}",
                 "-" if line.train_seconds is None else f"{line.train_seconds:.0f} s",
                 "-" if line.seconds is None else f"{line.seconds:.0f} s",
-                _size(self._sent.get(site, 0)),
+                decimal(self._sent.get(site, 0)),
                 _state(line),
             )
         best = f"{max(self._scores):.3f}" if self._scores else "-"
@@ -163,13 +163,6 @@ def _state(line: SiteLine) -> Text:
     if line.reason is not None:
         return Text(line.reason, "yellow")
     return Text("at work" if line.asked else "not connected", "default" if line.asked else "yellow")
-
-
-def _size(count: int) -> str:
-    value, unit = float(count), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
 
 
 def _duration(seconds: float) -> str:

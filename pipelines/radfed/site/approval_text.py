@@ -1,5 +1,7 @@
 """A job's facts in plain sentences, for the person who decides."""
 
+from rich.filesize import decimal
+
 from radfed.site.approval_facts import JobFacts
 
 _IN_WORDS = {
@@ -12,7 +14,6 @@ _IN_WORDS = {
     "restarts": "how often the trainer was started again",
     "optimiser": "whether it could go on from the round before",
 }
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def sentences(facts: JobFacts) -> list[tuple[str, str]]:
@@ -44,14 +45,6 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def size_text(size: int) -> str:
-    """A number of bytes for people, in units of 1000."""
-    value, unit = float(size), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{size} bytes" if unit == 0 else f"{value:.3g} {_UNITS[unit]}"
-
-
 def _trained(facts: JobFacts) -> str:
     count = "" if facts.parameters is None else f" of {facts.parameters:,} numbers"
     labels = ", ".join(plain(label) for label in facts.labels)
@@ -69,13 +62,13 @@ def _data(facts: JobFacts) -> str:
 
 
 def _size(size: int | None) -> str:
-    return " (size unknown)" if size is None else f" ({size_text(size)})"
+    return " (size unknown)" if size is None else f" ({decimal(size)})"
 
 
 def _total(facts: JobFacts) -> str:
     if facts.bytes_in_all is None:
         return "Unknown: the size of the network could not be counted."
-    return f"About {size_text(facts.bytes_in_all)} in {facts.rounds} rounds; a round that fails is sent again."
+    return f"About {decimal(facts.bytes_in_all)} in {facts.rounds} rounds; a round that fails is sent again."
 
 
 def _filters(facts: JobFacts) -> str:
