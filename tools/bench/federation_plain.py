@@ -18,7 +18,8 @@ def serve() -> None:
     from nvflare.recipe import SimEnv
 
     workspace, sites, rounds, arguments = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
-    arguments |= {"in_channels": 1, "out_channels": 4}
+    # Background and the phantom task's two labels.
+    arguments |= {"in_channels": 1, "out_channels": 3}
     recipe = FedAvgRecipe(
         name="plain",
         model={"class_path": "monai.networks.nets.UNet", "args": arguments},
