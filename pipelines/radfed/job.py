@@ -1,6 +1,5 @@
 """JobSpec: what to run, beside the task contract. A job is settings; it carries no code."""
 
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from radfed.errors import InvalidInputError
+from radfed.files import put_text
 from radfed.settings import Settings
 from radfed.task import Fraction, Identifier, NonNegativeFloat, PositiveFloat, PositiveInt, TaskSpec
 
@@ -123,9 +123,7 @@ class Job(Settings):
 
     def write_json(self, path: Path) -> None:
         """Write the job with all defaults filled in."""
-        beside = path.with_name(f".{path.name}.partial")
-        beside.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        os.replace(beside, path)
+        put_text(path, self.model_dump_json(indent=2) + "\n")
 
     def with_changes(
         self,

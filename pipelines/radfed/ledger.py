@@ -130,7 +130,7 @@ class Ledger:
         """
         text = (line.model_dump_json() + "\n").encode()
         with self._lock:
-            if self.lines and isinstance(self.lines[-1], FinalLine):
+            if final_of(self.lines) is not None:
                 return
             with self._path.open("ab") as file:
                 size = file.tell()

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from radfed.cli.console import emit, log
 from radfed.cli.job_federated import fetch, submit, watch
+from radfed.cli.job_options import Campaign, LinkRounds, LocalSteps, MinSites, Rounds, Seed, Sites
 
 if TYPE_CHECKING:
     from radfed.job import Job
@@ -49,17 +50,13 @@ def show(job: JobName, as_json: JsonFlag = False) -> None:
 def export(
     job: JobName,
     out: Annotated[Path, typer.Option(help="Folder for the FLARE job; it is made as OUT/<job name>.")],
-    rounds: Annotated[int | None, typer.Option(min=1, help="Instead of the job's own number.")] = None,
-    local_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each site in a round.")] = None,
-    link_rounds: Annotated[int | None, typer.Option(min=0, help="Rounds in one FLARE job; 0 for all in one.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the job's own seed.")] = None,
-    sites: Annotated[
-        list[str] | None, typer.Option("--sites", help="A required site; give one for each. Default: those connected.")
-    ] = None,
-    min_sites: Annotated[int | None, typer.Option(min=1, help="The quorum, instead of the job's own.")] = None,
-    campaign: Annotated[
-        str | None, typer.Option(help="Name of the training on the server. Default: the job's name and a random end.")
-    ] = None,
+    rounds: Rounds = None,
+    local_steps: LocalSteps = None,
+    link_rounds: LinkRounds = None,
+    seed: Seed = None,
+    sites: Sites = None,
+    min_sites: MinSites = None,
+    campaign: Campaign = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a FLARE job that carries settings only, for FLARE's admin console (submit_job).
@@ -85,9 +82,9 @@ def simulate(
         list[str], typer.Option(help="SITE=DIR: a site's name and its prepared dataset. Give one for each site.")
     ],
     out: Annotated[Path, typer.Option(help="Run folder: settings, ledger, models, logs.")],
-    rounds: Annotated[int | None, typer.Option(min=1, help="Instead of the job's own number.")] = None,
-    local_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each site in a round.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the job's own seed.")] = None,
+    rounds: Rounds = None,
+    local_steps: LocalSteps = None,
+    seed: Seed = None,
     baselines: Annotated[
         bool,
         typer.Option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from radfed.cli.console import emit, log
+from radfed.cli.job_options import Campaign, LinkRounds, LocalSteps, MinSites, Rounds, Seed, Sites
 
 if TYPE_CHECKING:
     from radfed.federation.campaign_events import CampaignEvent
@@ -34,19 +35,13 @@ def submit(
             help="Run folder: settings, ledger, models, release. One that holds this campaign is gone on with."
         ),
     ],
-    rounds: Annotated[int | None, typer.Option(min=1, help="Instead of the job's own number.")] = None,
-    local_steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each site in a round.")] = None,
-    link_rounds: Annotated[
-        int | None, typer.Option(min=0, help="Rounds in one FLARE job of the chain; 0 for all in one.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the job's own seed.")] = None,
-    sites: Annotated[
-        list[str] | None, typer.Option("--sites", help="A required site; give one for each. Default: those connected.")
-    ] = None,
-    min_sites: Annotated[int | None, typer.Option(min=1, help="The quorum, instead of the job's own.")] = None,
-    campaign: Annotated[
-        str | None, typer.Option(help="Name of the campaign. Default: the job's name and a random end.")
-    ] = None,
+    rounds: Rounds = None,
+    local_steps: LocalSteps = None,
+    link_rounds: LinkRounds = None,
+    seed: Seed = None,
+    sites: Sites = None,
+    min_sites: MinSites = None,
+    campaign: Campaign = None,
     start_with_quorum: Annotated[
         bool, typer.Option("--start-with-quorum", help="Do not wait for every required site; the quorum is enough.")
     ] = False,

@@ -51,8 +51,6 @@ class CampaignView:
             case RoundLine():
                 self._round = line.round
                 self._seconds.append(line.seconds)
-                if line.metric is not None:
-                    self._scores.append(line.metric)
             case ScoreLine():
                 if line.metric is not None:
                     self._scores.append(line.metric)

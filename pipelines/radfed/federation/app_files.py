@@ -11,14 +11,14 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from radfed.errors import GateError, InvalidInputError
-from radfed.federation.messages import JOB_FILE, Report
+from radfed.federation.messages import Report
 from radfed.federation.recipe import export_job
-from radfed.job import Job
+from radfed.job import SETTINGS_FILE, Job
 from radfed.site.approval import SIGNATURE_FILES, read_app
 
 CONFIG = "config"
 FLARE_FILES = (f"{CONFIG}/config_fed_client.json", f"{CONFIG}/config_fed_server.json")
-SETTINGS = f"{CONFIG}/{JOB_FILE}"
+SETTINGS = f"{CONFIG}/{SETTINGS_FILE}"
 METRICS = (*Report.model_fields, "once at the end, for each label, sums of Dice over the test cases")
 """What leaves a site beside the weights."""
 

@@ -6,12 +6,12 @@ from radfed.federation.campaign_context import Context
 from radfed.federation.campaign_rules import Abort, Close, Seen, Wait, decide
 from radfed.federation.live_ledger import LiveLedger
 from radfed.federation.sightings import JobStatus, LedgerPage, Life, Refusal
-from radfed.ledger import Line, LinkLine, RoundLine, final_of
+from radfed.ledger import Line, LinkLine, RoundLine, final_of, rounds_of
 
 
 def rounds_in(ledger: LiveLedger) -> int:
     """How many rounds have an aggregate."""
-    return sum(isinstance(line, RoundLine) for line in ledger.lines)
+    return len(rounds_of(ledger.lines))
 
 
 def rounds_by_job(lines: Sequence[Line]) -> dict[str, int]:

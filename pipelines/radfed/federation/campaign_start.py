@@ -8,10 +8,9 @@ from radfed.errors import InvalidInputError
 from radfed.federation.campaign_context import Context
 from radfed.federation.campaign_state import FLARE_FOLDER, CampaignState, read_state
 from radfed.federation.sightings import TooFewSitesError
-from radfed.federation.store import LEDGER
+from radfed.federation.store import JOB, LEDGER, TASK
 from radfed.job import Job, as_campaign
 
-JOB_FILE, TASK_FILE = "job.json", "task.yaml"
 # Seconds without another site coming, after which those that are there are all.
 _NEWCOMERS = 10.0
 
@@ -35,8 +34,8 @@ def begin(context: Context, job: Job, export: Export) -> tuple[Job, CampaignStat
     context.campaign = job.campaign or job.job.name
     sites = job.job.federation.sites or _all_present(context, job)
     job = as_campaign(job.with_changes(sites=sites), job.campaign)
-    job.write_json(context.run / JOB_FILE)
-    (context.run / TASK_FILE).write_text(job.task.to_yaml(), encoding="utf-8")
+    job.write_json(context.run / JOB)
+    (context.run / TASK).write_text(job.task.to_yaml(), encoding="utf-8")
     shutil.rmtree(context.run / FLARE_FOLDER, ignore_errors=True)
     export(job, context.run / FLARE_FOLDER)
     state = CampaignState.new(job.campaign or job.job.name).write(context.run)
@@ -103,7 +102,7 @@ def _same_job(run: Path, job: Job) -> Job:
     Raises:
         InvalidInputError: it is another one.
     """
-    mine = Job.read_json(run / JOB_FILE)
+    mine = Job.read_json(run / JOB)
     asked = job.model_copy(update={"campaign": job.campaign or mine.campaign})
     if not job.job.federation.sites:
         asked = asked.with_changes(sites=mine.job.federation.sites)

@@ -1,7 +1,6 @@
 """A campaign as its driver remembers it: ``campaign.json`` in the run folder, whole at any moment."""
 
 import fcntl
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from radfed.errors import InvalidInputError
+from radfed.files import put_text
 from radfed.job import CampaignName
 from radfed.ledger import Outcome
 from radfed.settings import Settings
@@ -82,19 +82,13 @@ class CampaignState(Settings):
     def count_rounds(self, rounds: Mapping[str, int]) -> Self:
         """With the rounds that each link brought, by FLARE's ids; a killed server tells them only to the next link."""
         links = tuple(
-            link.model_copy(update={"rounds": max(link.rounds or 0, rounds.get(str(link.job_id), 0))})
-            for link in self.links
+            link.model_copy(update={"rounds": max(link.rounds, rounds.get(str(link.job_id), 0))}) for link in self.links
         )
         return self.model_copy(update={"links": links})
 
     def write(self, run: Path) -> Self:
         """Write ``campaign.json`` beside its place and put it there whole."""
-        beside = run / f".{STATE_FILE}.partial"
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(self.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, run / STATE_FILE)
+        put_text(run / STATE_FILE, self.model_dump_json(indent=2) + "\n", durable=True)
         return self
 
 

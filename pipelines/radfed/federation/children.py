@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from radfed.cores import thread_environment
 from radfed.errors import FederationError
 from radfed.federation.store import JOB, RELEASE, RELEASE_RESULT, CampaignStore
+from radfed.files import put_text
 from radfed.weights import load_weights
 
 _INITIAL = "initial.safetensors"
@@ -60,9 +61,7 @@ def build_release(store: CampaignStore, stop: Callable[[], bool]) -> str:
         words = ("-m", "radfed", "release", "build", str(store.folder), "--out", str(releases), "--json")
         code, output, errors = _run(store, stop, *words)
         result = {"ok": code == 0} | _said(output, errors, code)
-    beside = store.folder / f".{RELEASE_RESULT}"
-    beside.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    os.replace(beside, store.folder / RELEASE_RESULT)
+    put_text(store.folder / RELEASE_RESULT, json.dumps(result) + "\n")
     return "the release is built" if result["ok"] else f"no release: {result.get('error')}"
 
 

@@ -22,10 +22,11 @@ from radfed.federation.aggregation import Update, aggregate
 from radfed.federation.answers import Asked, as_code
 from radfed.federation.children import build_release, initial_model
 from radfed.federation.gathering import Answer, Gathering, judge
-from radfed.federation.messages import JOB_FILE, LEDGER_TOPIC, REASON, TEST, TRAIN, VALIDATE
+from radfed.federation.messages import LEDGER_TOPIC, REASON, TEST, TRAIN, VALIDATE
 from radfed.federation.place import campaigns_folder
 from radfed.federation.store import EVALUATION, UPDATES, CampaignStore
-from radfed.job import Job
+from radfed.files import put_text
+from radfed.job import SETTINGS_FILE, Job
 from radfed.ledger import LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
 from radfed.metrics.pooling import TestReport, pool
 from radfed.weights import WeightsFile, load_weights, weights_digest
@@ -61,7 +62,7 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
     def run(self) -> None:
         """One FLARE job of the training; called by FLARE once the job runs on the server."""
         workspace, job_id = self.engine.get_workspace(), self.fl_ctx.get_job_id()
-        job = Job.read_json(Path(workspace.get_app_config_dir(job_id)) / JOB_FILE)
+        job = Job.read_json(Path(workspace.get_app_config_dir(job_id)) / SETTINGS_FILE)
         results = Path(self.get_run_dir()) / "radfed"
         folder = campaigns_folder(Path(workspace.get_root_dir())) / job.campaign if job.campaign else results
         self._listen_for_life()
@@ -188,9 +189,7 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         assert best is not None  # there is at least one round
         _, tests = self._ask(store, TEST, best.round, load_weights(store.checkpoint(best.round)), link.sites)
         evaluation = pool(best.digest, {site: tests.get(site) for site in {*link.sites, *link.required}})
-        beside = store.folder / f".{EVALUATION}"
-        beside.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        beside.replace(store.folder / EVALUATION)
+        put_text(store.folder / EVALUATION, evaluation.model_dump_json(indent=2) + "\n")
 
     def _ask(
         self, store: CampaignStore, task: str, number: int, model: Tensors, sites: Sequence[str]

@@ -16,9 +16,8 @@ from nvflare.app_common.app_constant import AppConstants
 
 from radfed.errors import GateError, RadfedError
 from radfed.federation.closed_commands import close_job
-from radfed.federation.messages import JOB_FILE
 from radfed.federation.place import site_folder
-from radfed.job import Job
+from radfed.job import SETTINGS_FILE, Job
 from radfed.site.egress import Message, append
 from radfed.weights import weights_digest
 
@@ -52,11 +51,11 @@ class EgressFilter(Filter):  # type: ignore[misc] # nvflare has no types
         """
         try:
             workspace, job_id = fl_ctx.get_engine().get_workspace(), fl_ctx.get_job_id()
-            place = site_folder(fl_ctx.get_identity_name(), Path(workspace.get_root_dir()))
-            job = Job.read_json(Path(workspace.get_app_config_dir(job_id)) / JOB_FILE)
+            folder = site_folder(fl_ctx.get_identity_name(), Path(workspace.get_root_dir()))
+            job = Job.read_json(Path(workspace.get_app_config_dir(job_id)) / SETTINGS_FILE)
             message = describe(shareable, str(fl_ctx.get_prop(FLContextKey.TASK_NAME)), job_id, job.campaign)
             message = message.model_copy(update={"filters": self._filters(fl_ctx)})
-            append(place if place.is_dir() else place.parent, message)
+            append(folder, message)
         except GateError:
             raise
         except (OSError, RadfedError) as error:

@@ -15,10 +15,10 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from radfed.errors import RadfedError
-from radfed.federation.messages import JOB_FILE, REASON, TASKS, TEST, TRAIN, Report
+from radfed.federation.messages import REASON, TASKS, TEST, TRAIN, Report
 from radfed.federation.place import campaigns_folder, site_settings
 from radfed.federation.trainer import TrainerDiedError, TrainerProcess
-from radfed.job import Job
+from radfed.job import SETTINGS_FILE, Job
 from radfed.metrics.pooling import TestReport
 from radfed.site.config import SiteSettings
 from radfed.training.process import Request
@@ -69,7 +69,7 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
         workspace, job_id = fl_ctx.get_engine().get_workspace(), fl_ctx.get_job_id()
         self._folder = Path(workspace.get_run_dir(job_id)) / "trainer"
         self._folder.mkdir(exist_ok=True)
-        self._job_file = Path(workspace.get_app_config_dir(job_id)) / JOB_FILE
+        self._job_file = Path(workspace.get_app_config_dir(job_id)) / SETTINGS_FILE
         job = Job.read_json(self._job_file)
         root = Path(workspace.get_root_dir())
         self._name = str(fl_ctx.get_identity_name())

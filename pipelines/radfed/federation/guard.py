@@ -24,10 +24,10 @@ from nvflare.security.logging import SECURE_LOGGING_VAR_NAME
 from radfed.errors import InvalidInputError
 from radfed.federation.app_files import METRICS, RefusedError, checked_job, files_of
 from radfed.federation.closed_commands import close_parent, is_job_id
-from radfed.federation.place import site_folder
+from radfed.federation.place import site_folder, site_settings
 from radfed.site.approval import Approvals, decide, job_digest, timestamp
 from radfed.site.approval_facts import JobFacts, gather, measure
-from radfed.site.config import SiteSettings, read_site
+from radfed.site.config import SiteSettings
 
 # FLARE's server waits 10 s for the answer to a deployment.
 _MEASURE_AT_ONCE = 6.0
@@ -146,8 +146,7 @@ def judge(name: str, kit: Path, job_id: str, meta: Mapping[str, object], archive
 
 def _site(name: str, kit: Path) -> tuple[Path, SiteSettings]:
     try:
-        place = site_folder(name, kit)
-        return (place if place.is_dir() else place.parent), read_site(place)
+        return site_folder(name, kit), site_settings(name, kit)
     except InvalidInputError as error:
         raise RefusedError("radfed:no_site:the startup kit is linked to no site that can be read") from error
 

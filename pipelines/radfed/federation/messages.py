@@ -4,13 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from radfed.job import SETTINGS_FILE
 from radfed.metrics.pooling import MOST_CASES
 from radfed.settings import Settings
 
 TRAIN, VALIDATE, TEST = "train", "validate", "test"
 TASKS = (TRAIN, VALIDATE, TEST)
-JOB_FILE = SETTINGS_FILE
 LEDGER_TOPIC = "radfed.ledger"
 """FLARE app command by which the server's ledger is read while the job runs."""
 REASON = "radfed_reason"

@@ -20,6 +20,7 @@ from nvflare.fuel.f3.message import Message
 from nvflare.private.defs import CellChannel, CellChannelTopic
 
 from radfed.federation.health import HEALTH_FILE
+from radfed.files import put_text
 
 PATH, HOST, UID = "<path>", "<host>", "<uid>"
 
@@ -66,10 +67,8 @@ class HeartbeatFile(FLComponent):  # type: ignore[misc] # nvflare has no types
     def _write(self, *, registered: bool) -> None:
         if self._file is None:
             return
-        part = self._file.with_name(f"{self._file.name}.part")
         try:
-            part.write_text(json.dumps({"time": time.time(), "registered": registered}), encoding="utf-8")
-            os.replace(part, self._file)
+            put_text(self._file, json.dumps({"time": time.time(), "registered": registered}))
         except OSError as error:
             # A full disk must not end the federation; the file grows old, and that is what its reader looks at.
             self.logger.error(f"{HEALTH_FILE} cannot be written: {type(error).__name__}")

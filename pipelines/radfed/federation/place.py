@@ -12,6 +12,16 @@ CAMPAIGNS = "RADFED_CAMPAIGNS"
 
 
 def site_folder(name: str, workspace: Path) -> Path:
+    """The folder of the site called ``name``.
+
+    Raises:
+        InvalidInputError: nothing says which it is.
+    """
+    place = _site_place(name, workspace)
+    return place if place.is_dir() else place.parent
+
+
+def _site_place(name: str, workspace: Path) -> Path:
     """The folder of the site called ``name``, or its ``site.yaml``.
 
     ``RADFED_SITE`` names the file of a real site; in a simulation, where all sites share one machine,
@@ -42,4 +52,4 @@ def site_settings(name: str, workspace: Path) -> SiteSettings:
     Raises:
         InvalidInputError: there is no site, or its file cannot be read.
     """
-    return read_site(site_folder(name, workspace))
+    return read_site(_site_place(name, workspace))

@@ -127,16 +127,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _sink(self) -> None:
         size = _number(self.headers.get("Content-Length"))
-        if size is None:
-            self._send(HTTPStatus.LENGTH_REQUIRED, {"reason": "length_required"})
-        elif size > self.server.answers.limits.bytes:
-            self._send(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"reason": "too_large", "limit": self.server.answers.limits.bytes}
-            )
-        else:
-            with self._transfer() as may:
-                if may:
-                    self._count(size)
+        self._transfer_of(size, self._count, HTTPStatus.LENGTH_REQUIRED, "length_required")
 
     def _count(self, size: int) -> None:
         if self.headers.get("Expect", "").lower() == "100-continue":
@@ -150,16 +141,19 @@ class Handler(BaseHTTPRequestHandler):
     def _source(self) -> None:
         values = parse_qs(urlsplit(self.path).query).get("bytes", [])
         size = _number(values[0]) if len(values) == 1 else None
+        self._transfer_of(size, self._give, HTTPStatus.BAD_REQUEST, "bytes_required")
+
+    def _transfer_of(self, size: int | None, work: Callable[[int], None], missing: HTTPStatus, reason: str) -> None:
+        """Move so many bytes, if it was said how many, they are not too many, and a transfer is free."""
+        limit = self.server.answers.limits.bytes
         if size is None:
-            self._send(HTTPStatus.BAD_REQUEST, {"reason": "bytes_required"})
-        elif size > self.server.answers.limits.bytes:
-            self._send(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"reason": "too_large", "limit": self.server.answers.limits.bytes}
-            )
+            self._send(missing, {"reason": reason})
+        elif size > limit:
+            self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"reason": "too_large", "limit": limit})
         else:
             with self._transfer() as may:
                 if may:
-                    self._give(size)
+                    work(size)
 
     def _give(self, size: int) -> None:
         self._head(HTTPStatus.OK, "application/octet-stream", size)

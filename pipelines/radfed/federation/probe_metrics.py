@@ -17,7 +17,7 @@ from nvflare.metrics.metrics_keys import MetricKeys, MetricTypes
 
 from radfed.errors import InvalidInputError
 from radfed.federation.store import LEDGER
-from radfed.ledger import FinalLine, Line, NoteLine, SiteLine, read_ledger, rounds_of
+from radfed.ledger import Line, NoteLine, SiteLine, final_of, read_ledger, rounds_of
 
 _MOST = 1000
 """Series kept; jobs come and go, and each has labels of its own."""
@@ -100,7 +100,7 @@ def ledger_samples(campaign: str, lines: list[Line]) -> list[Sample]:
     """Gauges of one campaign, from its ledger."""
     label = (("campaign", campaign),)
     rounds, sites = rounds_of(lines), [line for line in lines if isinstance(line, SiteLine)]
-    final = lines[-1] if lines and isinstance(lines[-1], FinalLine) else None
+    final = final_of(lines)
     refused = sum(line.answered and not line.accepted and line.reason is not None for line in sites)
     found: list[tuple[str, float, str]] = [
         ("radfed_campaign_rounds", len(rounds), "Rounds with an aggregate"),

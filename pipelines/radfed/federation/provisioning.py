@@ -5,7 +5,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from radfed.errors import InvalidInputError, RadfedError
 from radfed.federation.provisioning_changes import check, merge
 from radfed.federation.provisioning_policies import Json, server_policies, site_policies
 from radfed.federation.provisioning_project import loopback_project
+from radfed.files import put_bytes
 
 __all__ = ["SitePolicyBuilder", "equip", "loopback_project"]
 
@@ -126,9 +126,7 @@ def _changed(base: dict[str, Json], path: Path) -> dict[str, Json]:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    put_bytes(path, content)
 
 
 def _project_folder() -> Path:

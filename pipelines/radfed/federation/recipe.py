@@ -8,8 +8,8 @@ from nvflare.recipe.spec import Recipe
 
 from radfed.federation.controller import FederatedAveraging
 from radfed.federation.executor import SiteExecutor
-from radfed.federation.messages import JOB_FILE, TASKS
-from radfed.job import Job
+from radfed.federation.messages import TASKS
+from radfed.job import SETTINGS_FILE, Job
 
 ALLOWED_CLASSES = (
     f"{FederatedAveraging.__module__}.{FederatedAveraging.__name__}",
@@ -35,7 +35,7 @@ class CodelessRecipe(Recipe):  # type: ignore[misc] # nvflare has no types
         flare.job.set_app_packages(["radfed"])
         flare.to_server(FederatedAveraging(persistor_id=""))
         flare.to_clients(SiteExecutor(), tasks=list(TASKS))
-        settings = scratch / JOB_FILE
+        settings = scratch / SETTINGS_FILE
         job.write_json(settings)
         flare.add_file_to_server(str(settings), app_folder_type="config")
         flare.add_file_to_clients(str(settings), app_folder_type="config")

@@ -7,7 +7,6 @@ certificates, of sites and of admins, for all that they send.
 
 import hashlib
 import json
-import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from nvflare.private.defs import CellChannel, CellChannelTopic, CellMessageHeade
 from pydantic import Field
 
 from radfed.errors import InvalidInputError
+from radfed.files import put_text
 from radfed.settings import Settings
 
 REVOKED_FILE, ADMITTED_FILE = "revoked.json", "admitted.json"
@@ -67,7 +67,7 @@ class Revocations(Settings):
 
     def write(self, kit: Path) -> None:
         """Write the list into a server's kit; a running server takes it up within seconds."""
-        _replace(kit / "local" / REVOKED_FILE, self.model_dump_json(indent=2) + "\n")
+        put_text(kit / "local" / REVOKED_FILE, self.model_dump_json(indent=2) + "\n")
 
 
 def read_revocations(kit: Path) -> Revocations:
@@ -161,7 +161,7 @@ class RevocationList(FLComponent):  # type: ignore[misc] # nvflare has no types
         with self._lock:
             sessions = self._admitted.get(name, {}) | {_digest(token): serial}
             self._admitted = self._admitted | {name: dict(list(sessions.items())[-_SESSIONS:])}
-            _replace(self._kit / ADMITTED_FILE, json.dumps(self._admitted, indent=2) + "\n")
+            put_text(self._kit / ADMITTED_FILE, json.dumps(self._admitted, indent=2) + "\n")
 
     def _covers(self, message: Message) -> bool:
         name = message.get_header(CellMessageHeaderKeys.CLIENT_NAME)
@@ -226,9 +226,3 @@ def _stamp(kit: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_ino
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

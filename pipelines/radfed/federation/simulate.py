@@ -18,6 +18,7 @@ from radfed.cores import share_of_cores, thread_environment
 from radfed.errors import FederationError, InvalidInputError
 from radfed.federation.place import SITES_FOLDER
 from radfed.federation.recipe import ALLOWED_CLASSES, CodelessRecipe
+from radfed.federation.store import BEST, FINAL, LEDGER
 from radfed.job import Job
 from radfed.ledger import FinalLine, Line, read_ledger
 from radfed.site.config import SiteSettings
@@ -26,7 +27,7 @@ _LOOK = 0.25
 # FLARE's simulator sleeps through fixed grace times of about 9 s at its end; the ledger's last line comes after all
 # results are on disk, so nothing is lost by not waiting.
 _GRACE = 0.25
-_RESULTS = ("ledger.jsonl", "best.safetensors", "final.safetensors")
+_RESULTS = (LEDGER, BEST, FINAL)
 
 
 def simulate(job: Job, datasets: Mapping[str, Path], run: Path, on_line: Callable[[Line], None]) -> FinalLine:
@@ -81,7 +82,7 @@ def _watch(job: Job, place: Path, sites: list[str], run: Path, on_line: Callable
     with (run / "flare.log").open("wb") as log, _process(command, log.fileno(), len(sites), place / "sites") as process:
         while True:
             ended = process.poll() is not None or time.monotonic() - concluded_at > _GRACE
-            lines = read_ledger(results / "ledger.jsonl")
+            lines = read_ledger(results / LEDGER)
             for line in lines[seen:]:
                 on_line(line)
             seen = len(lines)

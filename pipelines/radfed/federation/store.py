@@ -12,6 +12,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from radfed.errors import FederationError, GateError
+from radfed.files import put_text
 from radfed.job import Job
 from radfed.ledger import FinalLine, Ledger, LinkLine, RoundLine, conclude, final_of, required_of, rounds_of
 from radfed.metrics.pooling import FederatedEvaluation
@@ -65,7 +66,7 @@ class CampaignStore:
                         f"campaign {folder.name} was begun with other settings; give the new training another name"
                     )
             else:
-                (folder / TASK).write_text(job.task.to_yaml(), encoding="utf-8")
+                put_text(folder / TASK, job.task.to_yaml())
                 job.write_json(folder / JOB)
             (folder / UPDATES).mkdir(exist_ok=True)
             yield cls(folder, job, lock.fileno())
@@ -110,7 +111,7 @@ class CampaignStore:
             link=len(before) + 1,
             job_id=job_id,
             sites=tuple(sorted(sites)),
-            required=before[0].required if before else tuple(sorted(asked_for or sites)),
+            required=required_of(before) if before else tuple(sorted(asked_for or sites)),
             first_round=last.round + 1 if last else 1,
             digest=last.digest if last else None,
         )

@@ -17,7 +17,7 @@ from radfed.imaging.volume import Volume
 from radfed.inference.model import OnnxModel
 from radfed.inference.predict import MODEL
 from radfed.job import Job
-from radfed.ledger import FinalLine, read_ledger
+from radfed.ledger import final_of, read_ledger
 from radfed.metrics.pooling import FederatedEvaluation
 from radfed.release.card import model_card
 from radfed.release.conformance import synthetic_cases, write_vectors
@@ -133,8 +133,8 @@ def _read_run(run: Path) -> _Run:
         raise InvalidInputError(f"{run}: holds no job.json; give a folder that 'radfed job simulate' wrote")
     job = Job.read_json(run / "job.json")
     lines = read_ledger(run / "ledger.jsonl")
-    final = lines[-1] if lines else None
-    if not isinstance(final, FinalLine):
+    final = final_of(lines)
+    if final is None:
         raise GateError("the run's ledger has no final line, so the run did not end; run the job again")
     if final.outcome == "FAILED":
         raise GateError("the run FAILED by its ledger; only a COMPLETED or DEGRADED run can be released")

@@ -6,7 +6,6 @@ the person saw; it lapses as soon as one of those that lie in the site's own han
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from radfed.errors import InvalidInputError
+from radfed.files import put_text
 from radfed.settings import Settings
 from radfed.site.approval_facts import JobFacts
 from radfed.site.approval_settings import ApprovalSettings, StandingApproval
@@ -201,9 +201,7 @@ class Approvals:
     def _write(self, kind: str, digest: str, record: Settings) -> None:
         folder = self._root / kind
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".{digest}.{os.getpid()}.partial"
-        beside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        os.replace(beside, folder / f"{digest}.json")
+        put_text(folder / f"{digest}.json", record.model_dump_json(indent=2) + "\n")
 
 
 def read_app(folder: Path) -> dict[str, bytes]:

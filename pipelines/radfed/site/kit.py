@@ -1,13 +1,13 @@
 """The link between a startup kit and the site's own folder: each knows the other."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from radfed.errors import InvalidInputError
+from radfed.files import put_text
 from radfed.site.config import SITE_FILE, SiteSettings, read_site
 
 LINK_FILE = "local/radfed.json"
@@ -73,7 +73,7 @@ def write_kit_link(kit: Path, site_folder: Path) -> None:
     _name_kit(site_folder / SITE_FILE, kit.resolve())
     link = kit / LINK_FILE
     link.parent.mkdir(exist_ok=True)
-    replace_text(link, json.dumps({"site": str(site_folder.resolve())}, indent=2) + "\n")
+    put_text(link, json.dumps({"site": str(site_folder.resolve())}, indent=2) + "\n")
 
 
 def read_identity(kit: Path) -> KitIdentity:
@@ -97,15 +97,6 @@ def read_identity(kit: Path) -> KitIdentity:
         ) from error
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a file beside its place and put it there whole; an existing file keeps its mode."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(text, encoding="utf-8")
-    if path.exists():
-        beside.chmod(path.stat().st_mode & 0o777)
-    os.replace(beside, path)
-
-
 def _name_kit(file: Path, kit: Path) -> None:
     """Set the key ``kit`` in ``site.yaml``; all other lines, comments too, stay as the site wrote them."""
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -114,4 +105,4 @@ def _name_kit(file: Path, kit: Path) -> None:
     changed = [*lines, line] if at is None else [*lines[:at], line, *lines[at + 1 :]]
     text = "\n".join(changed) + "\n"
     SiteSettings.parse(text, source=str(file))
-    replace_text(file, text)
+    put_text(file, text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from radfed.errors import InvalidInputError
-from radfed.site.kit import replace_text
+from radfed.files import put_text
 from radfed.site.timeouts import Place, Timeouts
 
 RESOURCES = "local/radfed__resources.json"
@@ -72,5 +72,5 @@ def _write(path: Path, content: dict[str, Any]) -> bool:
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
     path.parent.mkdir(exist_ok=True)
-    replace_text(path, text)
+    put_text(path, text)
     return True

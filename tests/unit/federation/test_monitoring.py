@@ -3,6 +3,7 @@
 import json
 import logging
 import logging.config
+import os
 import socket
 import sys
 import time
@@ -267,7 +268,7 @@ def test_the_process_of_a_job_writes_nothing(kit: Path) -> None:
 
 def test_a_disk_that_cannot_be_written_ends_nothing(kit: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, cell, _ = started(kit)
-    (kit / "health.json.part").mkdir()
+    (kit / f".health.json.{os.getpid()}.partial").mkdir()
     cell.answer(ReturnCode.OK)
     assert "health.json cannot be written: IsADirectoryError" in caplog.text
     with pytest.raises(UnhealthyError):
