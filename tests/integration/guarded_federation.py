@@ -92,7 +92,9 @@ def run(
 
         def seen() -> JobStatus | None:
             status = console.status(job_id)
-            return status if status.ended or enough(status) else None
+            # FLARE notes the sites' answers only after it has set the status of a job that nobody takes.
+            answered = status.deployed or status.status != "FINISHED:FAILED_TO_RUN"
+            return status if (status.ended and answered) or enough(status) else None
 
         status = wait_for(seen, seconds, f"end of job {job_id}", every=0.5)
         if not status.ended:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from radfed.weights import Weights
 
+_PIECE = 1 << 16
 _MEAN, _VARIANCE = "running_mean", "running_var"
 
 
@@ -77,24 +78,28 @@ def _combine(name: str, updates: Sequence[Update], shares: NDArray[np.float64]) 
     if name.endswith(_VARIANCE):
         means = [update.weights[name.removesuffix(_VARIANCE) + _MEAN] for update in updates]
         return _pooled_variance(arrays, means, shares)
-    return _mean(arrays, shares).astype(arrays[0].dtype)
+    return _mean(arrays, shares, arrays[0].dtype)
 
 
-def _mean(arrays: Sequence[NDArray[Any]], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = np.zeros(arrays[0].shape, dtype=np.float64)
-    scaled = np.empty_like(total)
-    for share, array in zip(shares, arrays, strict=True):
-        np.multiply(array, share, out=scaled, dtype=np.float64)
-        total += scaled
-    return total
+def _mean(arrays: Sequence[NDArray[Any]], shares: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
+    """The mean of type ``kind``, added up in double precision; in pieces that stay in the processor's cache."""
+    mean = np.empty(arrays[0].shape, dtype=kind)
+    flat, parts = mean.reshape(-1), [array.reshape(-1) for array in arrays]
+    for start in range(0, flat.size, _PIECE):
+        piece = slice(start, start + _PIECE)
+        total = np.zeros(flat[piece].shape, dtype=np.float64)
+        for share, part in zip(shares, parts, strict=True):
+            total += part[piece] * share
+        flat[piece] = total
+    return mean
 
 
 def _pooled_variance(
     variances: Sequence[NDArray[Any]], means: Sequence[NDArray[Any]], shares: NDArray[np.float64]
 ) -> NDArray[Any]:
     """Variance of the union of groups: the mean of the variances and the variance of the means."""
-    centre = _mean(means, shares)
+    centre = _mean(means, shares, np.dtype(np.float64))
     spread = [
         variance.astype(np.float64) + (mean - centre) ** 2 for variance, mean in zip(variances, means, strict=True)
     ]
-    return _mean(spread, shares).astype(variances[0].dtype)
+    return _mean(spread, shares, variances[0].dtype)

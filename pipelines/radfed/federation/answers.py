@@ -1,8 +1,10 @@
 """What a site sent, judged by itself: its numbers, its tensors, and what of it goes to disk and ledger."""
 
+import logging
 import math
 import re
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ from radfed.errors import InvalidInputError
 from radfed.federation.aggregation import change_norm, refusal
 from radfed.federation.gathering import Answer, Gathering
 from radfed.federation.messages import TEST, TRAIN, Report
+from radfed.ledger import SiteLine
 from radfed.metrics.pooling import TestReport
 from radfed.weights import save_weights, weights_digest
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Asked:
         folder: for the updates of this task alone.
         tests: where test reports go, by site.
         labels: the task contract's labels; a report may name no other.
+        pool: does the judging.
+        seen: sites whose answer was taken.
     """
 
     task: str
@@ -36,23 +43,36 @@ class Asked:
     folder: Path
     tests: dict[str, TestReport]
     labels: frozenset[str]
+    pool: ThreadPoolExecutor
+    seen: set[str] = field(default_factory=set)
 
     def take(self, result: FLModel) -> None:
-        """Judge an answer, and put its update on disk."""
+        """Have an answer judged and its update put on disk, while FLARE takes the next one."""
         site = str(result.meta["client_name"])
-        try:
-            self.gathering.put(self._judged(site, result))
-        except InvalidInputError:
-            self.gathering.put(self.gathering.refused(site, "malformed_report"))
-
-    def _judged(self, site: str, result: FLModel) -> Answer:
+        if site in self.seen:
+            return
+        self.seen.add(site)
         line = self.gathering.answered(site)
+        self.pool.submit(self._put, line, result)
+
+    def _put(self, line: SiteLine, result: FLModel) -> None:
+        try:
+            answer = self._judged(line, result)
+        except InvalidInputError:
+            answer = self.gathering.refused(line.site, "malformed_report")
+        except Exception:
+            # Whatever a site made it stumble over must not keep the others waiting for that site.
+            _LOGGER.exception("an answer of %s cannot be used", line.site)
+            answer = self.gathering.refused(line.site, "unusable_answer")
+        self.gathering.put(answer)
+
+    def _judged(self, line: SiteLine, result: FLModel) -> Answer:
         content = dict(result.metrics or {})
         if self.task == TEST:
             report = TestReport.check(content, "report")
             if not report.labels.keys() <= self.labels:
                 raise InvalidInputError("the report names labels that the task does not have")
-            self.tests[site] = report
+            self.tests[line.site] = report
             return Answer(line)
         numbers = Report.check(content, "report")
         line = line.model_copy(update=numbers.model_dump(exclude={"cases"}) | {"weight": float(numbers.cases)})
@@ -66,7 +86,7 @@ class Asked:
         if reason is not None:
             return Answer(line.model_copy(update={"reason": reason}))
         # Names of sites are no names of files.
-        path = self.folder / f"{self.gathering.sites.index(site)}.safetensors"
+        path = self.folder / f"{self.gathering.sites.index(line.site)}.safetensors"
         save_weights(path, params)
         facts = {
             "digest": weights_digest(params),

@@ -44,6 +44,8 @@ _COMMAND = 15.0
 _DOWNLOAD, _PIECE = 600.0, 60.0
 _PAUSE = 1.0
 _LOST = (NoConnection, SessionClosed, FLCommunicationError)
+# What a server says that is about to stop, or too busy; RuntimeError is FLARE's word for any answer it has no name for.
+_PASSING = (*_LOST, NoReply, InternalError, RuntimeError)
 _REFUSED = (AuthenticationError, AuthorizationError, InvalidCertChain)
 
 
@@ -169,7 +171,7 @@ class Console:
             it running for ever.
         """
         try:
-            self._call(lambda s: s.abort_job(job_id))
+            self._call(lambda s: s.abort_job(job_id), (*_LOST, NoReply))
         except (InternalError, JobNotRunning, RuntimeError):
             return False
         return True
@@ -204,15 +206,20 @@ class Console:
         found = self._call(lambda s: s.list_jobs(detailed=True, name_prefix=campaign))
         return [status for status in map(JobStatus.of, found) if status.name == campaign]
 
-    def _call(self, action: Callable[[Session], T]) -> T:
-        """Do something with the session, with a new one where the old is lost, for as long as ``patience`` allows."""
+    def _call(self, action: Callable[[Session], T], passing: tuple[type[Exception], ...] = _PASSING) -> T:
+        """Do something with the session, with a new one where the old is lost, for as long as ``patience`` allows.
+
+        Args:
+            action: what to do.
+            passing: what FLARE raises for a while and then no more; tried again.
+        """
         deadline = time.monotonic() + self._patience
         while True:
             try:
                 return action(self._connected())
             except AuthorizationError as error:
                 raise GateError(f"{self.kit.user} may not do this in {self.kit.federation}: {error}") from error
-            except _LOST as error:
+            except passing as error:
                 self._drop()
                 if time.monotonic() >= deadline:
                     raise UnreachableError(

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from radfed.weights import WeightsFile, load_weights, weights_digest
 Tensors = dict[str, NDArray[Any]]
 
 _LOOK = 0.05
+# Digests and copies leave Python's lock, so that two answers are judged in the time of one.
+_JUDGES = 2
 # Seconds of silence after which a site's job counts as lost. It sends a sign of life every 10 s, and a minute of broken
 # network must cost no site its place.
 _SILENCE = 180.0
@@ -55,9 +58,10 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         kwargs.setdefault("task_check_period", 0.1)
         super().__init__(*args, **kwargs)
         self._store: CampaignStore | None = None
-        self._gathering: Gathering | None = None
+        self._asked: Asked | None = None
         self._noted: set[tuple[str, int | None]] = set()
         self._heard: dict[str, float] = {}
+        self._pool = ThreadPoolExecutor(_JUDGES, "judge")
 
     def run(self) -> None:
         """One FLARE job of the training; called by FLARE once the job runs on the server."""
@@ -202,8 +206,8 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         federation = store.job.job.federation
         gathering = Gathering(number, sites, federation, federation.min_sites if task == TRAIN else None)
         tests: dict[str, TestReport] = {}
-        asked = Asked(task, gathering, model, folder, tests, frozenset(label.name for label in store.job.task.labels))
-        self._gathering = gathering
+        labels = frozenset(label.name for label in store.job.task.labels)
+        asked = self._asked = Asked(task, gathering, model, folder, tests, labels, self._pool)
         self.broadcast_model(
             data=FLModel(params_type=ParamsType.FULL, params=model, current_round=number),
             task_name=task,
@@ -235,11 +239,11 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
 
     def _process_result(self, client_task: ClientTask, fl_ctx: FLContext) -> None:
         """Have FLARE read an answer; one that it could not make anything of is an answer all the same."""
-        gathering, site = self._gathering, str(client_task.client.name)
+        asked, site = self._asked, str(client_task.client.name)
         super()._process_result(client_task, fl_ctx)
-        if gathering is not None:
-            # Without effect if the answer was taken, as it is in all but this case.
-            gathering.put(gathering.refused(site, "unusable_answer"))
+        if asked is not None and site not in asked.seen:
+            # Without effect if it was an error reply, which was put already.
+            asked.gathering.put(asked.gathering.refused(site, "unusable_answer"))
 
     def _accept_train_result(
         self, client_name: str, result: Shareable, fl_ctx: FLContext, is_unknown_task: bool = False
@@ -251,8 +255,9 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
             self._note_late(client_name, result.get_header(AppConstants.CURRENT_ROUND), failed)
             return False
         accepted: bool = super()._accept_train_result(client_name, result, fl_ctx, is_unknown_task)
-        if failed and self._gathering is not None:
-            self._gathering.put(self._gathering.refused(client_name, as_code(result.get_header(REASON, code))))
+        if failed and self._asked is not None:
+            gathering = self._asked.gathering
+            gathering.put(gathering.refused(client_name, as_code(result.get_header(REASON, code))))
         return accepted
 
     def _note_late(self, site: str, number: object, failed: bool) -> None:

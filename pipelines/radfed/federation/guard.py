@@ -29,7 +29,7 @@ from radfed.site.approval import Approvals, decide, job_digest, timestamp
 from radfed.site.approval_facts import JobFacts, gather, measure
 from radfed.site.config import SiteSettings
 
-# FLARE's server waits 10 s for the answer to a deployment.
+# The server waits 30 s for the answer to a deployment.
 _MEASURE_AT_ONCE = 6.0
 _MEASURE_LATER = 180.0
 
@@ -176,5 +176,5 @@ def _measure_later(approvals: Approvals, digest: str) -> None:
     waiting = approvals.pending_of(digest)
     if waiting is not None:
         measured = _measured(waiting, _MEASURE_LATER)
-        if approvals.pending_of(digest) is not None:
+        if approvals.pending_of(digest) is not None and approvals.grant_of(digest) is None:
             approvals.wait_for(measured)

@@ -88,7 +88,8 @@ def server_policies(probe_port: int) -> Policies:
                 "admin_storage": "transfer",
                 "max_num_clients": 100,
                 "heart_beat_timeout": _HEARTBEAT_TIMEOUT,
-                "admin_timeout": 10.0,
+                # How long a site may take over a job that is deployed; a busy one takes longer than FLARE's 10 s.
+                "admin_timeout": 30.0,
             }
         ],
         "snapshot_persistor": {

@@ -143,7 +143,7 @@ class Approvals:
     def wait_for(self, facts: JobFacts) -> None:
         """Put a job among those that wait. Of very many, the oldest go: a flood must not fill the disk."""
         self._write(PENDING, facts.digest, facts)
-        files = sorted((self._root / PENDING).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        files = sorted((self._root / PENDING).glob("*.json"), key=_modified, reverse=True)
         for path in files[_MAX_PENDING:]:
             path.unlink(missing_ok=True)
 
@@ -202,6 +202,14 @@ class Approvals:
         folder = self._root / kind
         folder.mkdir(parents=True, exist_ok=True)
         put_text(folder / f"{digest}.json", record.model_dump_json(indent=2) + "\n")
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        # A person granted it in between.
+        return 0.0
 
 
 def read_app(folder: Path) -> dict[str, bytes]:

@@ -87,9 +87,10 @@ class Session:
         self.trained = None
         if stop():
             raise TrainingError(f"stopped in round {request.round} before its steps were taken")
-        save_weights(_state_file(request.states, request.round), self.trainer.state())
-        # The round before stays: the server may have to ask for this round again.
+        # The round before stays: the server may have to ask for this round again. The one before that goes first, so
+        # that the new file gets its memory.
         _state_file(request.states, request.round - 2).unlink(missing_ok=True)
+        save_weights(_state_file(request.states, request.round), self.trainer.state())
         self.trained = request.round
         save_weights(request.out, self.trainer.weights())
         return {"loss": trained.loss, "train_seconds": trained.seconds, "optimiser": optimiser}

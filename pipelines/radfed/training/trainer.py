@@ -85,7 +85,7 @@ class SegmentationTrainer:
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """A copy of the weights."""
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.network.state_dict().items()}
+        return {name: np.array(t.detach().cpu().numpy(), order="C") for name, t in self.network.state_dict().items()}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The optimiser's moments and the loss scaler's scale, as arrays by name."""

@@ -209,6 +209,13 @@ def test_a_lost_session_is_opened_anew(console: Callable[..., Console]) -> None:
     assert FakeSession.opened == 3
 
 
+@pytest.mark.parametrize("trouble", [NoReply("busy"), InternalError("server internal error"), RuntimeError("status X")])
+def test_what_passes_is_asked_again_and_never_a_traceback(console: Callable[..., Console], trouble: Exception) -> None:
+    assert console(trouble, META).status("j").status == "RUNNING"
+    with pytest.raises(UnreachableError):
+        console(trouble, patience=0.0).status("j")
+
+
 def test_a_server_that_does_not_come_back_is_unreachable(console: Callable[..., Console]) -> None:
     with pytest.raises(UnreachableError, match="localhost:8002 does not answer"):
         console(NoConnection("gone"), patience=0.0).status("j")

@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -296,7 +297,13 @@ def trained(params: dict[str, NDArray[Any]], **report: object) -> FLModel:
 def asked(task: str, tmp_path: Path) -> Asked:
     here = Gathering(2, ["a", "b"], FederationSettings(), None)
     model = {"w": np.zeros(3, np.float32), "n.running_var": np.ones(3, np.float32)}
-    return Asked(task, here, model, tmp_path, {}, frozenset({"liver"}))
+    return Asked(task, here, model, tmp_path, {}, frozenset({"liver"}), ThreadPoolExecutor(2))
+
+
+def take(here: Asked, result: FLModel) -> None:
+    """Have an answer judged, and wait until it is."""
+    here.take(result)
+    here.pool.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -319,7 +326,7 @@ def test_what_a_site_sends_is_judged(
     tmp_path: Path, change: dict[str, NDArray[Any]], report: dict[str, object], reason: str | None
 ) -> None:
     here = asked("train", tmp_path)
-    here.take(trained({**here.model, **change}, **report))
+    take(here, trained({**here.model, **change}, **report))
     line = here.gathering.answers["a"].line
     assert (line.answered, line.accepted, line.reason) == (True, False, reason)
     assert (here.gathering.answers["a"].update is not None) == (reason is None)
@@ -338,7 +345,7 @@ def test_test_scores_that_no_cases_can_have_are_refused(tmp_path: Path, report: 
     here = asked("test", tmp_path)
     result = FLModel(metrics=report)
     result.meta["client_name"] = "a"
-    here.take(result)
+    take(here, result)
     assert here.gathering.answers["a"].line.reason == "malformed_report"
     assert not here.tests
 

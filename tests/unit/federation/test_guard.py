@@ -118,6 +118,18 @@ def test_a_withdrawn_job_is_refused(kit: Path, files: Files) -> None:
         judge("site-a", kit, "job-1", META, zipped(files))
 
 
+def test_a_job_granted_while_others_are_counted_is_no_error(
+    kit: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person grants a job between the moment in which the waiting ones are listed and that in which they are read."""
+    approvals = approve(kit, files)
+    gone = kit.parent / "site/approvals/pending" / f"{'0' * 64}.json"
+    listed = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [*listed(self, pattern), gone])
+    approvals.wait_for(approvals.granted()[0].facts)
+    assert len(approvals.pending()) == 1
+
+
 def test_a_grant_of_other_filters_lapses_and_the_waiting_job_says_why(kit: Path, files: Files) -> None:
     approvals = approve(kit, files)
     scope = {"name": "radfed", "task_result_filters": [{"path": "a.Weaker"}]}
