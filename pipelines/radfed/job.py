@@ -3,14 +3,14 @@
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
 from radfed.errors import InvalidInputError
 from radfed.files import put_text
 from radfed.settings import Settings
-from radfed.task import Fraction, Identifier, NonNegativeFloat, PositiveFloat, PositiveInt, TaskSpec
+from radfed.task import AnyTask, Fraction, Identifier, NonNegativeFloat, PositiveFloat, PositiveInt, TaskSpec
 
 SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 CampaignName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=96)]
@@ -78,6 +78,21 @@ class FederationSettings(Settings):
     )
 
 
+class TreeSettings(Settings):
+    """Gradient-boosted trees to compare a network on records with; see ``radfed job simulate --trees``."""
+
+    rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=40, description="Of boosting; in each one every site adds a tree, of more than two classes one for each"
+    )
+    depth: Annotated[int, Field(ge=1, le=12)] = Field(default=3, description="Largest number of splits in a row")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.3, description="Of the trees of a round together; a site's own has its share of the training cases"
+    )
+    subsample: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="Share of a site's cases, drawn anew, that each of its trees sees"
+    )
+
+
 class JobSpec(Settings):
     """One federated training: federation and optimisation, for the task in the file named."""
 
@@ -88,13 +103,19 @@ class JobSpec(Settings):
     )
     federation: FederationSettings = FederationSettings()
     training: TrainingSettings = TrainingSettings()
+    trees: TreeSettings | None = Field(
+        default=None, description="Of 'radfed job simulate --trees', for records with classes; not set: the defaults"
+    )
 
 
 class Job(Settings):
     """A job with its task: everything that a site or the server needs to know. It travels as one JSON file."""
 
     job: JobSpec
-    task: TaskSpec
+    task: AnyTask
+    purpose: Literal["training", "fingerprint"] = Field(
+        default="training", description="To train the task's model, or to describe the data for it"
+    )
     campaign: CampaignName | None = Field(
         default=None, description="Name of the chain of FLARE jobs that this belongs to; null for a single run"
     )

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from radfed.errors import InvalidInputError
 from radfed.settings import Settings
+from radfed.task import Measure
 
 Outcome = Literal["COMPLETED", "DEGRADED", "FAILED"]
 
@@ -35,7 +36,9 @@ class SiteLine(Settings):
     train_seconds: float | None = None
     evaluation_seconds: float | None = None
     loss: float | None = None
-    metric: float | None = Field(default=None, description="Mean validation Dice of the model received")
+    metric: float | None = Field(
+        default=None, description="Of the model received, on the site's validation cases; what it is, the link says"
+    )
     metric_cases: int | None = None
     norm: float | None = Field(default=None, description="L2 norm of the update's change to the model")
     restarts: int = Field(default=0, description="How often the site's trainer died and was started again")
@@ -54,6 +57,7 @@ class LinkLine(Settings):
     required: tuple[str, ...] = Field(description="Sites that every round needs for the outcome COMPLETED")
     first_round: int
     digest: str | None = Field(default=None, description="SHA-256 of the model that the link begins with")
+    measure: Measure = Field(default=Measure.SCORE, description="What every metric of the run is")
 
 
 class NoteLine(Settings):
@@ -93,6 +97,7 @@ class FinalLine(Settings):
     outcome: Outcome
     best_round: int | None = None
     best_metric: float | None = None
+    measure: Measure = Field(default=Measure.SCORE, description="What best_metric is")
     digest: str | None = Field(default=None, description="SHA-256 of the best model")
     missing: tuple[str, ...] = Field(default=(), description="Sites that missed a round, worst first")
     cases_lost: float = Field(default=0.0, description="Share of case-rounds that are missing from the model")
@@ -208,6 +213,11 @@ def required_of(lines: Sequence[Line]) -> tuple[str, ...]:
     return tuple(sorted({line.site for line in lines if isinstance(line, SiteLine)}))
 
 
+def measure_of(lines: Sequence[Line]) -> Measure:
+    """What the metrics of a run are, as its first link says."""
+    return next((line.measure for line in lines if isinstance(line, LinkLine)), Measure.SCORE)
+
+
 def answers_of(lines: Sequence[Line]) -> list[SiteLine]:
     """The answers that count: those behind an aggregate, and those that came after the last one.
 
@@ -250,6 +260,7 @@ def conclude(lines: Sequence[Line], sites: Iterable[str], rounds: int) -> FinalL
         outcome=outcome,
         best_round=best.round if best else None,
         best_metric=best.metric if best else None,
+        measure=measure_of(lines),
         digest=best.digest if best else None,
         missing=missing,
         cases_lost=_cases_lost(accepted, required, missed, rounds),

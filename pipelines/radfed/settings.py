@@ -96,8 +96,8 @@ def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - an anno
 
 
 def _tag(model: type[BaseModel]) -> object:
-    """The value of a tagged model's discriminating literal, ``name`` or ``rule``."""
-    for key in ("name", "rule"):
+    """The value of a tagged model's discriminating literal: ``name``, ``rule`` or ``type``."""
+    for key in ("name", "rule", "type"):
         field = model.model_fields.get(key)
         if field is not None and get_args(field.annotation):
             return get_args(field.annotation)[0]

@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from radfed.errors import InvalidInputError
 from radfed.job import Job, find_job, shipped_jobs
-from radfed.task import TaskSpec
+from radfed.task import AnyTask
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -39,7 +41,7 @@ def test_an_unknown_job_is_refused_with_the_choices() -> None:
         find_job("no_such_job")
 
 
-@pytest.mark.parametrize(("model", "file"), [(TaskSpec, "task.schema.json"), (Job, "job.schema.json")])
-def test_the_published_schema_is_the_one_of_the_code(model: type[TaskSpec] | type[Job], file: str) -> None:
+@pytest.mark.parametrize(("contract", "file"), [(AnyTask, "task.schema.json"), (Job, "job.schema.json")])
+def test_the_published_schema_is_the_one_of_the_code(contract: Any, file: str) -> None:  # noqa: ANN401 - a union
     published = json.loads((REPOSITORY / "docs" / "reference" / file).read_text())
-    assert published == model.model_json_schema(), "run tools/export_schemas.py"
+    assert published == TypeAdapter(contract).json_schema(), "run tools/export_schemas.py"

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from radfed.ledger import Ledger, Line, RoundLine, SiteLine, conclude, read_ledger
+from radfed.ledger import Ledger, Line, LinkLine, RoundLine, SiteLine, conclude, read_ledger
+from radfed.task import Measure
 
 SITES = ("a", "b")
 
@@ -29,6 +30,13 @@ def test_a_whole_run_is_completed_and_its_best_round_may_be_the_last() -> None:
 
 def test_the_best_round_may_be_an_early_one() -> None:
     assert conclude(whole_run([0.5, 0.9, 0.8]), SITES, 3).best_round == 2
+
+
+def test_the_end_says_what_its_number_is_if_the_ledger_does() -> None:
+    link = LinkLine(link=1, job_id="j", sites=SITES, required=SITES, first_round=1, measure=Measure.CONCORDANCE)
+    assert conclude([link, *whole_run([0.5])], SITES, 1).measure is Measure.CONCORDANCE
+    # Ledgers of before do not say.
+    assert conclude(whole_run([0.5]), SITES, 1).measure is Measure.SCORE
 
 
 def test_without_any_metric_the_last_aggregate_stands() -> None:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from radfed.errors import InvalidInputError
-from radfed.task import TaskSpec
+from radfed.job import find_job
+from radfed.task import SegmentationTask, TaskSpec
 
 BASE: dict[str, Any] = {
     "name": "organs",
@@ -23,14 +24,14 @@ def with_(**changes: object) -> dict[str, Any]:
 
 
 def test_a_small_task_is_complete_by_its_defaults() -> None:
-    task = TaskSpec.check(BASE, "task.yaml")
+    task = SegmentationTask.check(BASE, "task.yaml")
     assert task.label_values == (1, 2)
     assert task.network.total_stride == 8
 
 
 def test_yaml_goes_there_and_back() -> None:
-    task = TaskSpec.check(BASE, "task.yaml")
-    assert TaskSpec.parse(task.to_yaml(), "again") == task
+    task = SegmentationTask.check(BASE, "task.yaml")
+    assert SegmentationTask.parse(task.to_yaml(), "again") == task
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_yaml_goes_there_and_back() -> None:
 )
 def test_a_wrong_task_is_refused_with_key_value_and_choices(content: dict[str, Any], says: list[str]) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        TaskSpec.check(content, "task.yaml")
+        SegmentationTask.check(content, "task.yaml")
     message = str(refused.value)
     assert message.startswith("task.yaml: ")
     for part in says:
@@ -67,15 +68,33 @@ def test_text_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "task.yaml"
     file.write_text("- a\n- b\n")
     with pytest.raises(InvalidInputError, match="must be a mapping"):
-        TaskSpec.read(file)
+        SegmentationTask.read(file)
     file.write_text("a: [")
     with pytest.raises(InvalidInputError, match="not valid YAML"):
-        TaskSpec.read(file)
+        SegmentationTask.read(file)
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        TaskSpec.read(tmp_path / "none.yaml")
+        SegmentationTask.read(tmp_path / "none.yaml")
 
 
 def test_the_digest_follows_the_content() -> None:
-    one, same = TaskSpec.check(BASE, "one"), TaskSpec.check(dict(reversed(BASE.items())), "same")
-    other = TaskSpec.check(with_(spacing=[1, 1, 2]), "other")
+    one, same = SegmentationTask.check(BASE, "one"), SegmentationTask.check(dict(reversed(BASE.items())), "same")
+    other = SegmentationTask.check(with_(spacing=[1, 1, 2]), "other")
     assert one.digest == same.digest != other.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hippocampus_segmentation", "mean Dice"),
+        ("pneumonia_classification", "1 - mean Brier score"),
+        ("heart_disease_tabular", "1 - mean Brier score"),
+    ],
+)
+def test_every_kind_says_what_a_round_is_scored_by(name: str, words: str) -> None:
+    assert find_job(name).task.measure.words == words
+
+
+def test_a_survival_task_is_scored_by_pairs() -> None:
+    content = find_job("heart_disease_tabular").task.model_dump(mode="json")
+    task = TaskSpec.check(content | {"kind": "survival", "outcome": {"type": "survival"}}, "test")
+    assert (task.measure.words, task.measure.over) == ("concordance", "pairs of cases")
