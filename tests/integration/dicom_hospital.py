@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from radfed.imaging.phantoms import SCANNERS
 from radfed.imaging.phantoms_dicom import Style, write_dicom_cohort
 from radfed.inference.model import FIXED_ROI_KEY, TASK_DIGEST_KEY, TASK_KEY, VERSION_KEY, WEIGHTS_KEY
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
-TASK = TaskSpec.check(
+TASK = SegmentationTask.check(
     {
         "name": "bright_part",
         "description": "Finds what is bright.",
@@ -37,10 +37,10 @@ def write_hospital(folder: Path, studies: int) -> None:
     write_dicom_cohort(folder, "north", SCANNERS["north"], studies, 3, style=Style(compression="rle"), bad=False)
 
 
-BRIGHT = TaskSpec.check(TASK.model_dump(mode="json") | {"labels": [{"value": 7, "name": "bright"}]}, "test")
+BRIGHT = SegmentationTask.check(TASK.model_dump(mode="json") | {"labels": [{"value": 7, "name": "bright"}]}, "test")
 
 
-def write_threshold(path: Path, task: TaskSpec = BRIGHT, above: float = 0.6) -> Path:
+def write_threshold(path: Path, task: SegmentationTask = BRIGHT, above: float = 0.6) -> Path:
     """The task's only label where the prepared voxel is above a value."""
     kernel = np.array([-1.0, 1.0], dtype=np.float32).reshape(2, 1, 1, 1, 1)
     graph = helper.make_graph(

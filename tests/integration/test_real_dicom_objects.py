@@ -23,9 +23,9 @@ from radfed.imaging.objects.nifti_labels import match_nifti_label
 from radfed.imaging.objects.seg import write_seg
 from radfed.imaging.objects.sr import write_sr
 from radfed.imaging.objects.structures import read_structures, references
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
-TASK = TaskSpec.read(Path(__file__).parents[2] / "jobs" / "phantom_segmentation" / "task.yaml")
+TASK = SegmentationTask.read(Path(__file__).parents[2] / "jobs" / "phantom_segmentation" / "task.yaml")
 
 
 def data(name: str) -> Path:

@@ -16,7 +16,7 @@ from radfed.inference.predict import Prediction, predict
 from radfed.release.cases import dicom_cases
 from radfed.release.dicom_parity import check_dicom
 from radfed.release.witness import read_planes, segment_points
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 DATA = Path(os.environ.get("RADFED_DATA") or "nowhere", "totalseg_ct")
 BONE_HU = 200.0
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="totalseg_ct is not un
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that calls bone what is above 200 HU, on the scanner's own spacing."""
-    task = TaskSpec.check(
+    task = SegmentationTask.check(
         {
             "name": "bone",
             "description": "Finds what is dense.",
@@ -101,8 +101,10 @@ def test_mask_lies_on_the_grid_of_the_reference_label_and_on_its_bones(results: 
 
 def test_the_gate_passes_from_these_files_to_the_seg(model: Path) -> None:
     onnx_model = OnnxModel.load(model, threads=1)
-    [case] = dicom_cases([DATA / "example_ct_dicom"], onnx_model.task)
-    check = check_dicom(1, case, onnx_model.task, onnx_model, onnx_model, 1e-4)
+    task = onnx_model.task
+    assert isinstance(task, SegmentationTask)
+    [case] = dicom_cases([DATA / "example_ct_dicom"], task)
+    check = check_dicom(1, case, task, onnx_model, onnx_model, 1e-4)
     assert check.labelled
     assert check.largest_distance_mm < 1e-3
     assert "JPEG 2000" in check.transfer_syntax

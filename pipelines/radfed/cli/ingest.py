@@ -17,8 +17,9 @@ def ingest(
         str,
         typer.Argument(
             help="Folder of DICOM files in any arrangement; folder of NIfTI files (imagesTr/ and labelsTr/, images/ "
-            "and labels/, or flat); or a PACS: dicomweb+https://HOST:PORT/PATH or dimse://AE@HOST:PORT, both with "
-            "filters such as ?Modality=MR&StudyDate=20240101-20241231."
+            "and labels/, or flat); a PACS: dicomweb+https://HOST:PORT/PATH or dimse://AE@HOST:PORT, both with "
+            "filters such as ?Modality=MR&StudyDate=20240101-20241231; with --mapping the folder of a table's images, "
+            "an npz file, or the table itself."
         ),
     ],
     out: Annotated[
@@ -26,6 +27,17 @@ def ingest(
     ] = None,
     task: Annotated[
         Path | None, typer.Option("--task", help="task.yaml to check against. Without it any image series is a case.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", help="CSV or Parquet with a row a case. Default: SOURCE, if that is a table or npz."),
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", help="mapping.yaml: what the table's columns mean to the task.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="COLUMN=VALUE: take only these rows; again for more values. Adds to the mapping."),
     ] = None,
     site: Annotated[
         Path | None,
@@ -70,21 +82,27 @@ def ingest(
     What comes from a PACS lies in the site's folder until it is ingested; interrupted, it goes on where it was.
     The map from pseudonyms to your files is pseudonyms.csv in the site's folder; keep it there.
 
+    With --mapping, a table's rows become cases, with the images that they name.
+
     Example: radfed ingest export --task task.yaml --site site/site.yaml --out dataset
     """
     from radfed.cli.progress import case_progress, file_progress
     from radfed.dataset.explain import explain as explain_source
     from radfed.dataset.ingest import IngestSettings, holds_dicom, open_dicom
     from radfed.dataset.ingest import ingest as run
+    from radfed.dataset.ingest_records import ingest_records, is_records
     from radfed.dataset.patients import read_patients
+    from radfed.dataset.records_mapping import read_mapping
     from radfed.errors import InvalidInputError
     from radfed.site.config import PSEUDONYMS_FILE, SiteSettings, open_site, read_secret
-    from radfed.task import TaskSpec
+    from radfed.task import SegmentationTask, read_task
     from radfed.workflow.gather import discard, gather
 
     if out is None and not (explain and site):
         raise InvalidInputError("give --out, the folder of the dataset (or --site, if you only want to --explain)")
-    spec = TaskSpec.read(task) if task else None
+    if (table or where or is_records(Path(source))) and mapping is None:
+        raise InvalidInputError("a table or npz file needs --mapping, which says what its columns mean")
+    spec = read_task(task) if task else None
     site_folder, decided = open_site(site, beside=out or Path("dataset"), name=site_name)
     name = SiteSettings.check({"name": site_name}, source="--site-name").name if site_name else decided.name
     asked = {"interpolate_gaps": interpolate_gaps, "correct_tilt": correct_tilt, "dcm2niix": dcm2niix}
@@ -99,8 +117,18 @@ def ingest(
         reading=decided.reading.model_copy(update={key: value for key, value in asked.items() if value is not None}),
         deidentification=decided.deidentification,
     )
+    if mapping is not None:
+        if out is None or explain:
+            raise InvalidInputError("--explain is about DICOM series; with --mapping give --out without it")
+        meaning = read_mapping(mapping, where or [])
+        with case_progress("checking") as on_case:
+            report = ingest_records(Path(source), out, settings, meaning, table, on_case)
+        _show(report, out)
+        emit({"dataset": str(out), "site_folder": str(site_folder), **report.model_dump(mode="json")}, as_json)
+        return
     with file_progress("retrieving") as on_file:
         gathered = gather(source, site_folder, decided.pacs, on_file)
+    dicom_task = spec if isinstance(spec, SegmentationTask) else None
     if explain or out is None:
         if not holds_dicom(gathered.root):
             raise InvalidInputError(f"{source}: holds no DICOM; --explain is about DICOM series")
@@ -108,7 +136,7 @@ def ingest(
             file_progress("reading headers") as on_file,
             open_dicom(gathered.root, settings, on_file, gathered.files, gathered.missing) as found,
         ):
-            _show_series(explain_source(found, spec, settings.secret), as_json)
+            _show_series(explain_source(found, dicom_task, settings.secret), as_json)
         return
     with file_progress("reading headers") as on_file, case_progress("checking") as on_case:
         report = run(gathered.root, out, settings, on_case, on_file, gathered.files, gathered.missing)
@@ -120,6 +148,8 @@ def ingest(
 def _show(report: "IngestReport", out: Path) -> None:
     splits = ", ".join(f"{name} {count}" for name, count in report.splits.items())
     log.print(f"{out}: {report.cases} cases of {report.patients} patients ({splits})", markup=False, soft_wrap=True)
+    for name, count in report.outcomes.items():
+        log.print(f"{name}: {count} cases", markup=False, soft_wrap=True)
     for reason, count in report.reasons.items():
         log.print(f"quarantined: {reason} {count} (see quarantine.jsonl)", markup=False, soft_wrap=True)
     for warning in report.warnings:

@@ -6,11 +6,11 @@ import numpy as np
 
 from radfed.dataset.checks import check_same_grid
 from radfed.errors import DataError
+from radfed.imaging.dicom.selection import Channelled
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
 
 
-def one_image(volumes: Sequence[Volume], task: TaskSpec) -> Volume:
+def one_image(volumes: Sequence[Volume], task: Channelled) -> Volume:
     """Stack one volume ``(1, H, W, D)`` a channel to ``(C, H, W, D)`` on the grid of the first; nothing is resampled.
 
     Raises:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from radfed.errors import DataError
 from radfed.imaging.plausibility import by, check_geometry, extent_ras
 from radfed.imaging.volume import Volume
-from radfed.task import Limits, TaskSpec
+from radfed.task import Channel, Limits, OutcomeTask, SegmentationTask
 
 CASE_REASONS: dict[str, str] = {
-    "no_image": "a label without an image",
+    "no_image": "a label or a record without an image",
     "no_label": "an image without a label, where labels are needed",
-    "unreadable": "the file is no NIfTI or DICOM, is cut short, or has the wrong number of dimensions",
+    "unreadable": "the file is no NIfTI, DICOM or PNG, is cut short, or has the wrong number of dimensions",
     "bad_affine": "the affine is singular, sheared, not finite, or missing: left and right are unknown",
     "shape_mismatch": "image and label, or two channels, differ in shape",
     "affine_mismatch": "image and label, or two channels, lie in different places",
@@ -31,6 +31,25 @@ CASE_REASONS: dict[str, str] = {
     "duplicate": "another case has the same image",
 }
 """Why a case is refused, whatever it came from."""
+
+RECORD_REASONS: dict[str, str] = {
+    "duplicate_row": "several rows of the table are about one case",
+    "no_patient": "the row does not say which case of which patient it is about",
+    "no_split": "the table states splits, but none that is known for this row",
+    "missing_value": "a covariate that the task requires is missing",
+    "not_a_number": "a numeric covariate, or a time, is no finite number",
+    "implausible_value": "a covariate is outside its plausible range, as in a wrong unit",
+    "unknown_value": "a categorical covariate has a value that the task does not know",
+    "no_outcome": "nobody says what became of the case",
+    "unknown_outcome": "the class, finding or time is none that the task knows",
+    "mixed_depth": "its pixels have another bit depth than those of most other cases, or than the task's window",
+    "bit_depth": "a PNG with neither 8 nor 16 bits of grey",
+    "colour_image": "a PNG in colour",
+    "transparent_image": "a PNG with transparent pixels",
+    "not_a_plane": "a volume, where the task takes planes",
+    "not_a_volume": "a plane, where the task takes volumes",
+}
+"""Why a row of a table, or the image that it names, is no case."""
 
 DICOM_REASONS: dict[str, str] = {
     "archive": "a packed archive, whose content was not looked at",
@@ -61,7 +80,7 @@ DICOM_REASONS: dict[str, str] = {
 }
 """Why a DICOM series or study is no case."""
 
-REASONS: dict[str, str] = CASE_REASONS | DICOM_REASONS
+REASONS: dict[str, str] = CASE_REASONS | RECORD_REASONS | DICOM_REASONS
 
 AFFINE_TOLERANCE_MM = 1e-2
 """How far apart two grids' corners may lie: well above what float32 headers lose, far below any anatomy."""
@@ -71,26 +90,56 @@ OUTLIER_COHORT = 3
 _LABEL_LIKE_VALUES = 32
 
 
-def check_image(image: Volume, task: TaskSpec | None) -> None:
+def check_image(image: Volume, task: SegmentationTask | OutcomeTask | None) -> None:
     """Check a RAS image ``(C, H, W, D)``: channels, finite and varying values, spacing, extent.
 
     Raises:
-        DataError: ``channel_mismatch``, ``non_finite``, ``constant_image``, ``implausible_spacing`` or
-            ``implausible_size``.
+        DataError: ``channel_mismatch``, ``not_a_plane``, ``not_a_volume``, ``non_finite``, ``constant_image``,
+            ``implausible_spacing`` or ``implausible_size``.
     """
-    channels = image.array.shape[0]
-    if task is not None and channels != len(task.channels):
-        names = ", ".join(channel.name for channel in task.channels)
-        raise DataError(
-            "channel_mismatch", f"the task asks for {len(task.channels)} channel(s) ({names}), got {channels}"
-        )
+    channels, wanted = image.array.shape[0], channels_of(task)
+    if wanted and channels != len(wanted):
+        names = ", ".join(channel.name for channel in wanted)
+        raise DataError("channel_mismatch", f"the task asks for {len(wanted)} channel(s) ({names}), got {channels}")
+    if isinstance(task, OutcomeTask) and task.image is not None:
+        _check_dimensions(image, task.image.dimensions)
     broken = int(image.array.size - np.isfinite(image.array).sum()) if image.array.dtype.kind == "f" else 0
     if broken:
         raise DataError("non_finite", f"{broken} of {image.array.size} voxels are NaN or infinite")
     for index, channel in enumerate(image.array):
         if channel.min() == channel.max():
             raise DataError("constant_image", f"channel {index} is {float(channel.flat[0]):g} everywhere")
-    check_geometry(image, task.limits if task is not None else Limits())
+    check_geometry(image, _limits(task))
+
+
+def channels_of(task: SegmentationTask | OutcomeTask | None) -> tuple[Channel, ...]:
+    """The channels of a task's images; none without a task or images."""
+    match task:
+        case SegmentationTask():
+            return task.channels
+        case OutcomeTask(image=image) if image is not None:
+            return image.channels
+        case _:
+            return ()
+
+
+def _limits(task: SegmentationTask | OutcomeTask | None) -> Limits:
+    match task:
+        case SegmentationTask():
+            return task.limits
+        case OutcomeTask(image=image) if image is not None:
+            return image.limits
+        case _:
+            return Limits()
+
+
+def _check_dimensions(image: Volume, dimensions: int) -> None:
+    """Planes have one voxel along one axis."""
+    planes = 1 in image.shape
+    if planes and dimensions == 3:
+        raise DataError("not_a_volume", f"{by(image.shape)} voxels, where the task needs a volume")
+    if not planes and dimensions == 2:
+        raise DataError("not_a_plane", f"{by(image.shape)} voxels, where the task needs one plane: give single slices")
 
 
 def check_label(label: Volume, image: Volume, allowed: Collection[int] | None) -> None:

@@ -1,22 +1,18 @@
 """One case from DICOM series and the labels that refer to them. Runs in a worker process."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pydicom
 
 from radfed.dataset.accept import Acceptance, Origin, accept
 from radfed.dataset.channels import one_image
 from radfed.dataset.judgement import Judgement
 from radfed.dataset.layout import Scanner
+from radfed.dataset.residue import check_residue
 from radfed.errors import DataError
 from radfed.imaging.deid.heads import is_head
 from radfed.imaging.deid.pixels import check_pixel_risk
-from radfed.imaging.deid.residual import identifying_values, residual_hits
 from radfed.imaging.deid.settings import DeidSettings
-from radfed.imaging.dicom.header import PYDICOM_ERRORS
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.dicom.read import ScannedVolume, read_series
 from radfed.imaging.dicom.selection import SelectedCase
@@ -26,7 +22,7 @@ from radfed.imaging.objects.mapping import to_label
 from radfed.imaging.objects.nifti_labels import match_nifti_label
 from radfed.imaging.objects.structures import Structure, read_structures
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,9 @@ def case_names(case: SelectedCase) -> dict[str, str]:
 def _case(work: CaseWork) -> Judgement:
     for series in work.case.channels:
         check_pixel_risk(series.instances, work.deidentification)
-    scans = [read_series(series, work.reading) for series in work.case.channels]
-    task, volumes = work.how.task, [scan.volume for scan in scans]
+    task = _segmentation(work)
+    scans = [read_series(series, work.reading.of(task)) for series in work.case.channels]
+    volumes = [scan.volume for scan in scans]
     image = volumes[0] if task is None else one_image(volumes, task)
     label = _label(work, scans[0])
     first = work.case.channels[0]
@@ -82,9 +79,13 @@ def _case(work: CaseWork) -> Judgement:
         defaced=False if is_head(first.first) else None,
     )
     # Before anything is written.
-    _check_residue(origin, label.names, work)
+    check_residue(origin, label.names.values(), work.case.channels)
     case = accept(work.case.id, work.patient, image, label.volume, work.how, origin)
     return Judgement(work.case.id, work.patient, case, label.names, label.file, label.refused)
+
+
+def _segmentation(work: CaseWork) -> SegmentationTask | None:
+    return work.how.task if isinstance(work.how.task, SegmentationTask) else None
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class _FoundLabel:
 
 def _label(work: CaseWork, scanned: ScannedVolume) -> _FoundLabel:
     """The label that belongs to the first channel, if there is one."""
-    task, grid = work.how.task, scanned.volume
+    task, grid = _segmentation(work), scanned.volume
     if work.labels:
         return _from_objects(work.labels, scanned, task)
     path = match_nifti_label(work.nifti_labels, grid, case_names(work.case))
@@ -119,7 +120,7 @@ def _label(work: CaseWork, scanned: ScannedVolume) -> _FoundLabel:
     return _FoundLabel()
 
 
-def _from_objects(paths: tuple[Path, ...], scanned: ScannedVolume, task: TaskSpec | None) -> _FoundLabel:
+def _from_objects(paths: tuple[Path, ...], scanned: ScannedVolume, task: SegmentationTask | None) -> _FoundLabel:
     """The label that SEG and RTSTRUCT files give together; one that cannot be used does not spoil the others.
 
     Raises:
@@ -139,35 +140,3 @@ def _from_objects(paths: tuple[Path, ...], scanned: ScannedVolume, task: TaskSpe
     if refused:
         steps.append(f"left out {len(refused)} of {len(paths)} label objects, which could not be used")
     return _FoundLabel(volume, names, tuple(steps), refused=refused)
-
-
-def _check_residue(origin: Origin, names: Mapping[int, str], work: CaseWork) -> None:
-    """Look for what identifies the patient in all that the dataset will say in the words of its source.
-
-    Keys, digests and pseudonyms are ours, and a patient may be called Case or Field: they are not searched.
-
-    Raises:
-        DataError: ``residual_identifier``, or ``unreadable`` if the headers cannot be searched.
-    """
-    scanner = (origin.scanner.manufacturer, origin.scanner.model) if origin.scanner else ()
-    said = "\n".join((origin.modality, *scanner, *names.values()))
-    for series in work.case.channels:
-        for path in {series.instances[0].path, series.instances[-1].path}:
-            if residual_hits(said, _identifying(path)):
-                raise DataError(
-                    "residual_identifier",
-                    "an identifying value of the headers would stand in cases.jsonl or dataset.json, in the scanner's "
-                    "name or a label's; mend the headers or the label",
-                )
-
-
-def _identifying(path: Path) -> frozenset[str]:
-    try:
-        with warnings.catch_warnings():
-            # pydicom warns about odd values; here every value counts as it stands.
-            warnings.simplefilter("ignore")
-            return identifying_values(pydicom.dcmread(path, stop_before_pixels=True, force=True))
-    except PYDICOM_ERRORS as error:
-        raise DataError(
-            "unreadable", f"the headers cannot be searched for what identifies ({type(error).__name__})"
-        ) from error

@@ -11,6 +11,7 @@ from radfed.dataset.dicom_case import CaseWork, case_names, make_case
 from radfed.dataset.judgement import Judgement
 from radfed.dataset.layout import Case
 from radfed.dataset.sources import ENDINGS
+from radfed.dataset.splits import DRAWN
 from radfed.errors import DataError
 from radfed.imaging.deid.identity import patient_key
 from radfed.imaging.deid.settings import DeidSettings
@@ -20,7 +21,7 @@ from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.dicom.selection import SelectedCase, Selection, select
 from radfed.imaging.objects.nifti_labels import label_key
 from radfed.imaging.objects.structures import LABEL_CLASSES, References, references
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.workers import MEMORY, Workers
 
 _log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class DicomSource:
         root: Path,
         files: Sequence[Path] | None,
         pool: Workers,
-        task: TaskSpec | None = None,
+        task: SegmentationTask | None = None,
         reading: ReadOptions | None = None,
         deidentification: DeidSettings | None = None,
         missing: Mapping[str, int] | None = None,
@@ -99,6 +100,7 @@ class DicomSource:
                 self._owners.setdefault(name, set()).add(case.id)
         self.phantom = bool(self.index.series) and all(one.phantom for one in self.index.series)
         self.label_names: dict[int, str] = {}
+        self.mend_split = DRAWN
 
     @property
     def warnings(self) -> tuple[str, ...]:

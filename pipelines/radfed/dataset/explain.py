@@ -6,7 +6,7 @@ from radfed.imaging.deid.identity import patient_key
 from radfed.imaging.dicom.facts import plane, slice_distance, slices
 from radfed.imaging.dicom.index import Series
 from radfed.settings import Settings
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 
 class SeriesLine(Settings):
@@ -23,7 +23,7 @@ class SeriesLine(Settings):
     verdict: str
 
 
-def explain(source: DicomSource, task: TaskSpec | None, secret: bytes) -> tuple[SeriesLine, ...]:
+def explain(source: DicomSource, task: SegmentationTask | None, secret: bytes) -> tuple[SeriesLine, ...]:
     """A line a series, patient by patient; nothing is read but headers.
 
     Args:

@@ -1,6 +1,7 @@
 """Make a prepared dataset from a source: check each case, convert what passes, quarantine what fails."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,10 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import Field
+
 from radfed.dataset.accept import Acceptance, withdraw
+from radfed.dataset.checks import channels_of
+from radfed.dataset.counts import missing_values, one_sided, outcomes
+from radfed.dataset.datalist import make_datalist
 from radfed.dataset.dicom_source import DicomSource
 from radfed.dataset.judgement import Judgement
-from radfed.dataset.layout import Case, Datalist, Quarantined, entry, write_jsonl, write_lists
+from radfed.dataset.layout import Case, Quarantined, write_jsonl, write_lists
 from radfed.dataset.nifti_source import NiftiSource
 from radfed.dataset.pseudonyms import case_pseudonym, patient_pseudonym, write_map
 from radfed.dataset.sources import ENDINGS, FOLDERS
@@ -23,11 +29,13 @@ from radfed.imaging.dicom.header import read_header
 from radfed.imaging.dicom.index import dicom_files
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.settings import Settings
-from radfed.task import TaskSpec
+from radfed.task import OutcomeTask, SegmentationTask
 from radfed.workers import workers
 
 Progress = Callable[[int, int], None]
 """Called with the number of cases done and the number of all cases."""
+
+_ROW = re.compile(r"^row \d+[:,]? ")
 
 EXPECTED = frozenset({"localizer", "burned_in_text", "archive"})
 """What any PACS holds besides what was looked for; it says nothing against the rest of an export."""
@@ -53,7 +61,7 @@ class IngestSettings:
     site: str
     secret: bytes = field(repr=False)
     pseudonyms: Path
-    task: TaskSpec | None = None
+    task: SegmentationTask | OutcomeTask | None = None
     max_refused: float = 0.2
     split: SplitSettings = field(default_factory=SplitSettings)
     patients: Mapping[str, str] | None = None
@@ -73,6 +81,8 @@ class IngestReport(Settings):
     splits: dict[str, int]
     quarantined: int
     reasons: dict[str, int]
+    outcomes: dict[str, int] = Field(default={}, description="Cases of each class, with each finding, or event")
+    missing: dict[str, int] = Field(default={}, description="Cases without each covariate")
     warnings: tuple[str, ...] = ()
 
 
@@ -81,6 +91,7 @@ class CaseSource(Protocol):
 
     phantom: bool
     label_names: dict[int, str]
+    mend_split: str
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -119,8 +130,12 @@ def ingest(
     """
     source, out = source.absolute(), out.absolute()
     check_places(source, out, settings.pseudonyms.absolute())
+    if isinstance(settings.task, OutcomeTask):
+        raise InvalidInputError(
+            f"the task {settings.task.name} learns from records; give them with --table and --mapping"
+        )
     if not holds_dicom(source):
-        channels = len(settings.task.channels) if settings.task else 1
+        channels = len(channels_of(settings.task)) or 1
         return ingest_cases(NiftiSource(source, channels, settings.patients), out, settings, on_progress)
     with open_dicom(source, settings, on_index, files, missing) as found:
         return ingest_cases(found, out, settings, on_progress)
@@ -142,7 +157,7 @@ def open_dicom(
             source,
             files,
             pool,
-            settings.task,
+            settings.task if isinstance(settings.task, SegmentationTask) else None,
             settings.reading,
             settings.deidentification,
             missing,
@@ -172,7 +187,7 @@ def ingest_cases(
         failed = sum(_speaks_against(item) for item in judged)
         _refuse_if_too_many(len(cases), failed, quarantine, settings.max_refused, out)
         remove_unlisted(staged, cases)
-        datalist = _datalist(source, _names(source, judged, settings.task), settings, cases)
+        datalist = make_datalist(source.phantom, source.label_names, judged, settings.site, settings.task)
         write_lists(staged, datalist, cases, quarantine)
         replace(staged, out)
     _quarantine_beside(out).unlink(missing_ok=True)
@@ -184,14 +199,16 @@ def _without_duplicates(judged: Iterator[Judgement], staged: Path) -> Iterator[J
     seen: dict[str, Case] = {}
     for item in judged:
         case = item.outcome
-        if isinstance(case, Case) and case.digest in seen:
+        pixels = case.pixels if isinstance(case, Case) else None
+        if isinstance(case, Case) and pixels in seen:
             withdraw(case, staged)
-            twin = seen[case.digest].id
+            twin = seen[pixels].id
             error = DataError("duplicate", f"the same image as {twin}; keep one of the two")
             yield Judgement(item.raw, item.patient, error)
             continue
-        if isinstance(case, Case):
-            seen[case.digest] = case
+        # Two patients may well have equal records.
+        if isinstance(case, Case) and pixels is not None:
+            seen[pixels] = case
         yield item
 
 
@@ -232,49 +249,21 @@ def _refuse_if_too_many(
         else f"no case passed its checks, {len(quarantine)} were refused"
     )
     raise DatasetRefusedError(
-        f"{what}: {reasons or 'there was none'}. "
+        f"{what}: {reasons or 'there was none'}. {_most_often(quarantine)}"
         f"Nothing was written. Read {kept.name} beside the dataset's place (the site folder's pseudonyms.csv names "
-        "the files), mend or take away those files and ingest again; or raise --max-refused if this share is expected"
+        "the files), mend or take away what it names and ingest again; or raise --max-refused if this share is expected"
     )
+
+
+def _most_often(quarantine: tuple[Quarantined, ...]) -> str:
+    """The words that stand at most cases, if several say the same: then it is mostly one cause."""
+    words = Counter(_ROW.sub("", case.detail) for case in quarantine)
+    [(said, count)] = words.most_common(1) or [("", 0)]
+    return f"Most often: {said}. " if count > 1 else ""
 
 
 def _quarantine_beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.quarantine.jsonl")
-
-
-def _names(source: CaseSource, judged: list[Judgement], task: TaskSpec | None) -> dict[int, str]:
-    """Names of label values: the task's, else the source's; where two cases name a value differently, none."""
-    if task is not None:
-        return {label.value: label.name for label in task.labels}
-    names = dict(source.label_names)
-    for item in judged:
-        for value, name in item.label_names.items():
-            names[value] = name if names.get(value, name) == name else f"label_{value}"
-    return names
-
-
-def _datalist(source: CaseSource, names: dict[int, str], settings: IngestSettings, cases: tuple[Case, ...]) -> Datalist:
-    """The content of ``dataset.json``."""
-    task = settings.task
-    for value in sorted({value for case in cases for value in case.label_volumes}):
-        names.setdefault(value, f"label_{value}")
-    ordered = sorted(cases, key=lambda case: case.digest)
-    what = "PHANTOM data: made up, no patient was scanned" if source.phantom else "Prepared by radfed ingest"
-    lists = {split: tuple(entry(case) for case in ordered if case.split == split) for split in SPLITS}
-    count = max((case.channels for case in cases), default=1)
-    channels = [channel.name for channel in task.channels] if task else [f"channel_{index}" for index in range(count)]
-    return Datalist(
-        name=task.name if task else "images",
-        description=what,
-        site=settings.site,
-        task=task.name if task else "",
-        phantom=source.phantom,
-        labels={"0": "background", **{str(value): names[value] for value in sorted(names)}},
-        channels={str(index): name for index, name in enumerate(channels)},
-        training=lists["training"],
-        validation=lists["validation"],
-        test=lists["test"],
-    )
 
 
 def _report(
@@ -290,10 +279,15 @@ def _report(
         splits=splits,
         quarantined=len(quarantine),
         reasons=dict(sorted(Counter(line.reason for line in quarantine).items())),
-        warnings=source.warnings
-        + tuple(
-            f"the split {split!r} is empty; ingest more patients, or try another --split-seed"
-            for split, count in splits.items()
-            if not count and (split == "training" or getattr(settings.split, split) > 0)
+        outcomes=outcomes(cases, settings.task),
+        missing=missing_values(cases, settings.task),
+        warnings=(
+            *source.warnings,
+            *(
+                f"the split {split!r} is empty; {source.mend_split}"
+                for split, count in splits.items()
+                if not count and (split == "training" or getattr(settings.split, split) > 0)
+            ),
+            *one_sided(cases, settings.task),
         ),
     )

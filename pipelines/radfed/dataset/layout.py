@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from radfed.dataset.splits import SPLITS, SplitName
 from radfed.errors import DataError, InvalidInputError
@@ -26,22 +26,36 @@ class Scanner(Settings):
     field_strength: float | None = Field(default=None, description="Tesla")
 
 
+class Observed(Settings):
+    """How long somebody was watched, and whether the event came at the end of it or not yet (censored)."""
+
+    time: Annotated[float, Field(ge=0)] = Field(description="In the unit that the task's outcome names")
+    event: bool
+
+
+Outcome = str | tuple[str, ...] | Observed
+"""What became of a case: the name of its class, the findings that are there, or the time to an event."""
+
+
 class Case(Settings):
     """One line of ``cases.jsonl``: a case under its pseudonym. Axes are RAS, lengths mm."""
 
     id: Annotated[str, Field(pattern=r"^case-[0-9a-f]{12}$")] = Field(description="Pseudonym of the case")
     patient: Annotated[str, Field(pattern=r"^pat-[0-9a-f]{12}$")] = Field(description="Pseudonym of the patient")
     split: SplitName
-    image: Annotated[str, Field(pattern=r"^images/[a-z0-9-]+\.nii\.gz$")] = Field(description="Relative path")
+    image: Annotated[str, Field(pattern=r"^images/[a-z0-9-]+\.nii\.gz$")] | None = Field(
+        default=None, description="Relative path; none of a case that is a record alone"
+    )
     label: Annotated[str, Field(pattern=r"^labels/[a-z0-9-]+\.nii\.gz$")] | None = Field(
         default=None, description="Relative path"
     )
-    digest: Digest = Field(description="SHA-256 of the image's voxels, shape and affine in RAS")
+    digest: Digest = Field(description="SHA-256 of the image's voxels, shape and affine in RAS, and of the record")
+    image_digest: Digest | None = Field(default=None, description="Of the image alone, where there is a record too")
     label_digest: Digest | None = Field(default=None, description="The same of the label")
-    channels: Annotated[int, Field(ge=1)] = 1
-    size: tuple[int, int, int] = Field(description="Voxels along R, A, S")
-    spacing: tuple[float, float, float] = Field(description="Voxel spacing along R, A, S (mm)")
-    source_orientation: str = Field(description="Axis codes of the file that was ingested, for example LPS")
+    channels: Annotated[int, Field(ge=0)] = Field(default=1, description="Of the image; 0 without one")
+    size: tuple[int, int, int] | None = Field(default=None, description="Voxels along R, A, S")
+    spacing: tuple[float, float, float] | None = Field(default=None, description="Voxel spacing along R, A, S (mm)")
+    source_orientation: str = Field(default="", description="Axis codes of the file that was ingested, such as LPS")
     label_volumes: dict[int, float] = Field(default={}, description="Volume per label value (mm^3)")
     modality: str = Field(default="", description="DICOM Modality, empty for NIfTI")
     scanner: Scanner | None = Field(default=None, description="From DICOM headers")
@@ -49,7 +63,37 @@ class Case(Settings):
         default=(), description="What was done to the voxels on the way, such as an interpolated gap; mostly nothing"
     )
     defaced: bool | None = Field(default=None, description="False for a head whose face is in the voxels")
+    covariates: dict[str, float | str] = Field(
+        default={}, description="By the task's name, in the task's unit; what is missing is not there"
+    )
+    outcome: Outcome | None = Field(
+        default=None, description="Name of the class, names of the findings, or time and event"
+    )
     qc: Literal["passed"] = Field(default="passed", description="A case that did not pass is in quarantine.jsonl")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        there = [self.image is not None, self.size is not None, self.spacing is not None, self.channels > 0]
+        if len(set(there)) > 1:
+            raise ValueError("image, size, spacing and channels must be there together, or none of them")
+        if self.image is None and (self.label is not None or not (self.covariates or self.outcome is not None)):
+            raise ValueError("a case without an image must have a record, and no label")
+        return self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Relative paths of the case's files."""
+        return tuple(relative for relative in (self.image, self.label) if relative is not None)
+
+    @property
+    def has_record(self) -> bool:
+        """Whether there is more to the case than an image and its label."""
+        return bool(self.covariates) or self.outcome is not None
+
+    @property
+    def pixels(self) -> str | None:
+        """SHA-256 of the image alone, None without one: two cases with the same are the same image."""
+        return None if self.image is None else self.image_digest or self.digest
 
 
 class Quarantined(Settings):
@@ -123,7 +167,13 @@ class Dataset:
         return tuple(case for case in self.cases if case.split == name)
 
     def image(self, case: Case) -> Volume:
-        """The image of a case, float32 ``(C, H, W, D)`` in RAS."""
+        """The image of a case, float32 ``(C, H, W, D)`` in RAS; a plane has the depth 1.
+
+        Raises:
+            DataError: ``no_image`` if the case is a record alone.
+        """
+        if case.image is None:
+            raise DataError("no_image", f"{case.id} is a record without an image; use a dataset of images")
         return read_image(self.root / case.image)
 
     def label(self, case: Case) -> Volume:
@@ -158,8 +208,9 @@ def read_datalist(root: Path) -> Datalist:
 
 
 def entry(case: Case) -> dict[str, str]:
-    """A case as it stands in the datalist."""
-    return {"image": case.image} if case.label is None else {"image": case.image, "label": case.label}
+    """A case as it stands in the datalist: its files, and of a case with a record the id to find it by."""
+    named = {"image": case.image, "label": case.label, "case": case.id if case.has_record else None}
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def write_lists(root: Path, datalist: Datalist, cases: tuple[Case, ...], quarantine: tuple[Quarantined, ...]) -> None:

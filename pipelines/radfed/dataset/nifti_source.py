@@ -9,8 +9,10 @@ from radfed.dataset.layout import Case
 from radfed.dataset.orphans import why_alone
 from radfed.dataset.series import read_series
 from radfed.dataset.sources import SourceCase, find_cases
+from radfed.dataset.splits import DRAWN
 from radfed.errors import DataError, InvalidInputError
 from radfed.imaging.nifti import read_label
+from radfed.task import SegmentationTask
 
 
 class NiftiSource:
@@ -27,10 +29,12 @@ class NiftiSource:
         self.phantom = self._found.phantom
         self.label_names = dict(self._found.label_names)
         self.warnings: tuple[str, ...] = ()
+        self.mend_split = DRAWN
 
     def judge(self, how: Acceptance, on_progress: Callable[[int, int], None]) -> Iterator[Judgement]:
         """Judge each case: write what passes under ``how.staged``, say why the others fail."""
-        needs_label = how.task is not None or self._found.labelled
+        task = how.task if isinstance(how.task, SegmentationTask) else None
+        needs_label = task is not None or self._found.labelled
         whole: list[SourceCase] = []
         alone: list[SourceCase] = []
         for item in self._found.cases:
@@ -46,7 +50,7 @@ class NiftiSource:
         # Last, because how a lone file compares with the good cases tells why it is alone.
         for done, item in enumerate(alone, start=len(whole) + 1):
             on_progress(done, len(self._found.cases))
-            yield Judgement(item.id, self._patients.get(item.id, ""), why_alone(item, how.task, tuple(accepted)))
+            yield Judgement(item.id, self._patients.get(item.id, ""), why_alone(item, task, tuple(accepted)))
 
     def _read(self, item: SourceCase, how: Acceptance) -> Case | DataError:
         try:

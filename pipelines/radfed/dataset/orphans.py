@@ -9,10 +9,10 @@ from radfed.errors import DataError
 from radfed.imaging.nifti import read_image, to_ras
 from radfed.imaging.plausibility import check_geometry
 from radfed.imaging.volume import Volume
-from radfed.task import Limits, TaskSpec
+from radfed.task import Limits, SegmentationTask
 
 
-def why_alone(item: SourceCase, task: TaskSpec | None, accepted: tuple[Case, ...]) -> DataError:
+def why_alone(item: SourceCase, task: SegmentationTask | None, accepted: tuple[Case, ...]) -> DataError:
     """The reason to refuse a lone file: unreadable, of another body part, or a label or image without its partner.
 
     Args:
@@ -28,7 +28,7 @@ def why_alone(item: SourceCase, task: TaskSpec | None, accepted: tuple[Case, ...
     what = "a label without an image" if is_label else "an image without a label"
     try:
         check_geometry(volume, task.limits if task else Limits())
-        check_against_cohort(volume, [_extent(case) for case in accepted])
+        check_against_cohort(volume, _extents(accepted))
     except DataError as error:
         return DataError(error.reason, f"{what}, and its {error}")
     if is_label:
@@ -43,7 +43,7 @@ def _read(item: SourceCase) -> Volume:
     return to_ras(read_image(path))
 
 
-def _allowed(item: SourceCase, task: TaskSpec | None, accepted: tuple[Case, ...]) -> Collection[int] | None:
+def _allowed(item: SourceCase, task: SegmentationTask | None, accepted: tuple[Case, ...]) -> Collection[int] | None:
     """Values by which a label is known. Among images a label must look like the others; a stray may be any label."""
     if item.place == "stray":
         return None
@@ -52,6 +52,6 @@ def _allowed(item: SourceCase, task: TaskSpec | None, accepted: tuple[Case, ...]
     return {value for case in accepted for value in case.label_volumes} or None
 
 
-def _extent(case: Case) -> tuple[float, float, float]:
-    x, y, z = (side * spacing for side, spacing in zip(case.size, case.spacing, strict=True))
-    return x, y, z
+def _extents(cases: tuple[Case, ...]) -> list[tuple[float, float, float]]:
+    grids = [(case.size, case.spacing) for case in cases if case.size is not None and case.spacing is not None]
+    return [(a * x, b * y, c * z) for (a, b, c), (x, y, z) in grids]

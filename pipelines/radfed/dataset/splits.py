@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from radfed.settings import Settings
 
 SplitName = Literal["training", "validation", "test"]
+DRAWN = "ingest more patients, or try another --split-seed"
+"""How an empty split of a drawn kind is mended."""
+
 SPLITS: tuple[SplitName, ...] = ("training", "validation", "test")
 
 

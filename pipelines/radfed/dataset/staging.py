@@ -29,7 +29,7 @@ def staging(out: Path) -> Iterator[Path]:
 
 def remove_unlisted(staged: Path, cases: Sequence[Case]) -> None:
     """Delete what a worker that died while it wrote has left in ``images/`` and ``labels/``."""
-    listed = {relative for case in cases for relative in (case.image, case.label)}
+    listed = {relative for case in cases for relative in case.files}
     for part in ("images", "labels"):
         for path in (staged / part).iterdir():
             if f"{part}/{path.name}" not in listed:

@@ -7,7 +7,9 @@ from nibabel import orientations
 
 from radfed.errors import DataError
 from radfed.imaging.volume import Volume
-from radfed.task import Limits
+from radfed.task import Intensity, Limits, Window
+
+_BYTE = 255
 
 
 def check_geometry(volume: Volume, limits: Limits) -> None:
@@ -34,6 +36,29 @@ def check_geometry(volume: Volume, limits: Limits) -> None:
             "implausible_spacing",
             f"spacing {by(volume.spacing)} mm; allowed: {limits.min_spacing:g} to {limits.max_spacing:g} mm; "
             "is this a localizer, or was the scan resampled?",
+        )
+
+
+def check_depth(picture: Volume, intensity: Intensity) -> None:
+    """Refuse a PNG of other bits than a task's window of grey values is for: it would be black, or white.
+
+    Nothing else says what a PNG's values mean. Rules that follow an image's own values take any.
+
+    Args:
+        picture: as stored, uint8 or uint16.
+        intensity: the task's.
+
+    Raises:
+        DataError: ``mixed_depth``.
+    """
+    if not isinstance(intensity, Window):
+        return
+    got, wanted = 8 * picture.array.dtype.itemsize, 8 if intensity.upper <= _BYTE else 16
+    if got != wanted:
+        raise DataError(
+            "mixed_depth",
+            f"a PNG of {got} bits, where the task's window from {intensity.lower:g} to {intensity.upper:g} is for "
+            f"values of {wanted} bits; export it as the images for training were",
         )
 
 

@@ -12,7 +12,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 Shape3 = tuple[int, int, int]
 Spacing3 = tuple[float, float, float]
@@ -31,7 +31,7 @@ class Grid:
         oriented_shape: the same voxels in the task's axis order.
         oriented_spacing: the scanner's spacing in the task's axis order (mm).
         task_shape: voxels on the task's grid.
-        task_spacing: the task's spacing (mm).
+        task_spacing: the task's spacing (mm); of planes the distance is the scanner's.
     """
 
     to_task: NDArray[np.float64]
@@ -42,7 +42,7 @@ class Grid:
     task_spacing: Spacing3
 
     @classmethod
-    def of(cls, shape: Shape3, affine: NDArray[np.float64], task: TaskSpec) -> "Grid":
+    def of(cls, shape: Shape3, affine: NDArray[np.float64], task: SegmentationTask) -> "Grid":
         """The way from a scanner's grid to the grid of ``task``.
 
         Args:
@@ -56,11 +56,17 @@ class Grid:
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         oriented_shape = tuple(int(shape[axis]) for axis in order)
         oriented_spacing = tuple(float(spacing[axis]) for axis in order)
+        task_spacing = (*task.spacing[: task.dimensions], *oriented_spacing[task.dimensions :])
         task_shape = tuple(
             n if _same(s, t) else max(1, round(n * s / t))
-            for n, s, t in zip(oriented_shape, oriented_spacing, task.spacing, strict=True)
+            for n, s, t in zip(oriented_shape, oriented_spacing, task_spacing, strict=True)
         )
-        return cls(to_task, shape, oriented_shape, oriented_spacing, task_shape, task.spacing)  # type: ignore[arg-type]
+        return cls(to_task, shape, oriented_shape, oriented_spacing, task_shape, task_spacing)  # type: ignore[arg-type]
+
+    @property
+    def last_axis(self) -> int:
+        """Which axis of the scanner becomes the last one of the task's orientation."""
+        return int(np.argmax(self.to_task[:, 0]))
 
     def image_to_task(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Linear interpolation of ``(C, H, W, D)``, smoothed first along axes that lose resolution."""

@@ -10,7 +10,7 @@ _LEAST_SPREAD = 1e-6
 
 
 def normalise(image: NDArray[np.float32], rule: Intensity) -> NDArray[np.float32]:
-    """Apply the task's intensity rule to every channel of ``(C, H, W, D)``."""
+    """Apply the task's intensity rule to every channel of ``(C, ...)``: of a volume, or of one plane."""
     match rule:
         case Window():
             scaled = (np.clip(image, rule.lower, rule.upper) - rule.lower) / (rule.upper - rule.lower)

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from radfed.errors import DataError
 from radfed.preprocessing.grid import Grid
 from radfed.preprocessing.intensity import normalise
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 # Raise this when the arithmetic below changes, so that cached arrays are made anew.
 VERSION = 1
 
 
 def prepare(
-    image: NDArray[np.float32], affine: NDArray[np.float64], task: TaskSpec
+    image: NDArray[np.float32], affine: NDArray[np.float64], task: SegmentationTask
 ) -> tuple[NDArray[np.float32], Grid]:
     """Bring an image to the task's orientation, spacing and intensity scale.
 
@@ -41,10 +41,18 @@ def prepare(
         raise DataError("non_finite", "the image has voxels that are NaN or infinite; export it again")
     height, width, depth = image.shape[1:]
     grid = Grid.of((height, width, depth), affine, task)
-    return normalise(grid.image_to_task(image), task.intensity), grid
+    return _normalise(grid.image_to_task(image), task), grid
 
 
-def prepare_label(label: NDArray[np.integer], affine: NDArray[np.float64], task: TaskSpec) -> NDArray[np.uint8]:
+def _normalise(image: NDArray[np.float32], task: SegmentationTask) -> NDArray[np.float32]:
+    """A case has one intensity scale; of a task of 2 dimensions each plane has its own, so that it may come alone."""
+    if task.dimensions == 3:
+        return normalise(image, task.intensity)
+    planes = [normalise(plane, task.intensity) for plane in np.moveaxis(image, -1, 0)]
+    return np.ascontiguousarray(np.stack(planes, axis=-1))
+
+
+def prepare_label(label: NDArray[np.integer], affine: NDArray[np.float64], task: SegmentationTask) -> NDArray[np.uint8]:
     """Bring label values ``(H, W, D)`` to the task's grid as class indices, 0 for background.
 
     Raises:
@@ -62,8 +70,9 @@ def prepare_label(label: NDArray[np.integer], affine: NDArray[np.float64], task:
     return Grid.of((height, width, depth), affine, task).label_to_task(classes)
 
 
-def preprocessing_digest(task: TaskSpec) -> str:
+def preprocessing_digest(task: SegmentationTask) -> str:
     """SHA-256 over all that decides a prepared array besides the case: the key of the cache."""
-    decides = task.model_dump(mode="json", include={"channels", "labels", "orientation", "spacing", "intensity"})
+    names = {"channels", "labels", "dimensions", "orientation", "spacing", "intensity"}
+    decides = task.model_dump(mode="json", include=names)
     canonical = json.dumps({"version": VERSION, **decides}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from radfed.dataset.ingest import IngestSettings
 from radfed.imaging.nifti import write_image
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 Write = Callable[..., None]
 
 
 @pytest.fixture
-def task() -> TaskSpec:
-    return TaskSpec.check(
+def task() -> SegmentationTask:
+    return SegmentationTask.check(
         {
             "name": "two_organs",
             "description": "test",

@@ -9,7 +9,7 @@ from radfed.imaging.dicom.read import read_series
 from radfed.imaging.objects.seg import write_seg
 from radfed.imaging.phantoms_dicom import FakePatient, Flavour, fake_patient, write_series
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 SHAPE = (36, 32, 8)
 
@@ -35,7 +35,7 @@ def a_mask() -> np.ndarray:
 
 
 def write_study(
-    folder: Path, number: int, task: TaskSpec | None = None, flavour: Flavour = Flavour.MR, **how: object
+    folder: Path, number: int, task: SegmentationTask | None = None, flavour: Flavour = Flavour.MR, **how: object
 ) -> Volume:
     """A patient's series; with a task also a SEG of ``a_mask``."""
     scan = a_scan(number)

@@ -14,7 +14,7 @@ from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError
 from radfed.imaging.nifti import write_image, write_mask
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def root(good: Path, settings: IngestSettings, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def codes(root: Path, task: TaskSpec | None = None) -> set[str]:
+def codes(root: Path, task: SegmentationTask | None = None) -> set[str]:
     return {problem.code for problem in check(Dataset.read(root), task).problems}
 
 
@@ -33,7 +33,7 @@ def edit_cases(root: Path, change: Callable[[list[dict[str, object]]], object]) 
     (root / "cases.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_a_fresh_dataset_has_no_problem(root: Path, task: TaskSpec) -> None:
+def test_a_fresh_dataset_has_no_problem(root: Path, task: SegmentationTask) -> None:
     report = check(Dataset.read(root), task)
     assert report.ok
     assert report.cases == 6
@@ -47,7 +47,7 @@ def test_changed_voxel_is_found(root: Path) -> None:
     dataset = Dataset.read(root)
     image = dataset.image(dataset.cases[0])
     image.array[0, 0, 0, 0] += 1
-    write_image(root / dataset.cases[0].image, image)
+    write_image(root / str(dataset.cases[0].image), image)
     report = check(dataset)
     assert [(problem.case, problem.code) for problem in report.problems] == [(dataset.cases[0].id, "digest_mismatch")]
 
@@ -57,7 +57,7 @@ def test_moved_image_is_found(root: Path) -> None:
     image = dataset.image(dataset.cases[0])
     affine = image.affine.copy()
     affine[0, 3] += 1
-    write_image(root / dataset.cases[0].image, Volume(image.array, affine))
+    write_image(root / str(dataset.cases[0].image), Volume(image.array, affine))
     assert codes(root) == {"digest_mismatch", "affine_mismatch"}
 
 
@@ -69,14 +69,14 @@ def test_changed_label_is_found(root: Path) -> None:
 
 def test_missing_and_stray_files_are_found(root: Path) -> None:
     first = Dataset.read(root).cases[0]
-    (root / first.image).rename(root / "images" / "Miller.nii.gz")
+    (root / str(first.image)).rename(root / "images" / "Miller.nii.gz")
     report = check(Dataset.read(root))
     assert {problem.code for problem in report.problems} == {"missing_file", "stray_file"}
     assert "Miller" not in report.model_dump_json()
 
 
 def test_broken_file_is_found(root: Path) -> None:
-    (root / Dataset.read(root).cases[0].image).write_bytes(b"broken")
+    (root / str(Dataset.read(root).cases[0].image)).write_bytes(b"broken")
     assert codes(root) == {"unreadable"}
 
 
@@ -94,12 +94,12 @@ def test_datalist_that_says_otherwise_is_found(root: Path) -> None:
     assert codes(root) == {"datalist_mismatch", "stray_file"}
 
 
-def test_other_task_is_found(root: Path, task: TaskSpec) -> None:
-    other = TaskSpec.check(
+def test_other_task_is_found(root: Path, task: SegmentationTask) -> None:
+    other = SegmentationTask.check(
         {**task.model_dump(), "labels": [{"value": 1, "name": "liver"}], "limits": {"max_size_mm": [9, 99, 99]}}, "test"
     )
     assert codes(root, other) == {"implausible_size"}
-    other = TaskSpec.check({**task.model_dump(), "labels": [{"value": 1, "name": "liver"}]}, "test")
+    other = SegmentationTask.check({**task.model_dump(), "labels": [{"value": 1, "name": "liver"}]}, "test")
     assert codes(root, other) == {"unknown_label"}
 
 

@@ -19,7 +19,7 @@ from radfed.errors import DataError, DatasetRefusedError, InvalidInputError
 from radfed.imaging.nifti import write_image
 from radfed.imaging.phantoms import SCANNERS, write_cohort
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 Write = Callable[..., None]
 
@@ -129,7 +129,7 @@ def spoil(folder: Path, add: Write) -> dict[str, str]:
 
 
 def test_each_bad_case_is_quarantined_for_its_own_reason(
-    good: Path, settings: IngestSettings, task: TaskSpec, add: Write, tmp_path: Path
+    good: Path, settings: IngestSettings, task: SegmentationTask, add: Write, tmp_path: Path
 ) -> None:
     expected = spoil(good, add)
     report = ingest(good, tmp_path / "out", replace(settings, task=task, max_refused=0.9))
@@ -143,7 +143,7 @@ def test_each_bad_case_is_quarantined_for_its_own_reason(
 
 
 def test_unknown_label_names_values_got_and_allowed(
-    good: Path, settings: IngestSettings, task: TaskSpec, add: Write, tmp_path: Path
+    good: Path, settings: IngestSettings, task: SegmentationTask, add: Write, tmp_path: Path
 ) -> None:
     add(good, "odd", image=image_array(50), label=label_array(values=(1, 7)))
     ingest(good, tmp_path / "out", replace(settings, task=task))
@@ -173,7 +173,7 @@ def stray_files(small: tuple[int, int, int] = (12, 10, 8)) -> dict[str, Volume]:
 def test_strays_get_the_right_distinct_reason_wherever_they_lie(
     good: Path,
     settings: IngestSettings,
-    task: TaskSpec,
+    task: SegmentationTask,
     tmp_path: Path,
     folders: tuple[str, str, str],
     with_task: bool,
@@ -201,7 +201,7 @@ def test_the_same_image_in_other_axes_is_a_duplicate(
 
 
 def test_too_many_refused_leaves_nothing_but_the_reasons(
-    good: Path, settings: IngestSettings, task: TaskSpec, add: Write, tmp_path: Path
+    good: Path, settings: IngestSettings, task: SegmentationTask, add: Write, tmp_path: Path
 ) -> None:
     expected = spoil(good, add)
     out = tmp_path / "out"
@@ -295,7 +295,7 @@ def test_scans_of_one_patient_stay_together(good: Path, settings: IngestSettings
 
 
 def test_unlabelled_images_are_accepted_without_a_task_only(
-    settings: IngestSettings, task: TaskSpec, tmp_path: Path
+    settings: IngestSettings, task: SegmentationTask, tmp_path: Path
 ) -> None:
     (tmp_path / "flat").mkdir()
     for seed in range(3):

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from radfed.cli.main import app
 from radfed.imaging.phantoms import SCANNERS, write_cohort
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 runner = CliRunner()
 
@@ -22,7 +22,7 @@ def run(*args: object) -> tuple[int, dict[str, object], str]:
     return result.exit_code, json.loads(result.stdout) if result.stdout else {}, result.stderr
 
 
-def test_ingest_then_check(cohort: Path, tmp_path: Path, task: TaskSpec) -> None:
+def test_ingest_then_check(cohort: Path, tmp_path: Path, task: SegmentationTask) -> None:
     (tmp_path / "task.yaml").write_text(task.to_yaml())
     out = tmp_path / "out"
     code, report, _ = run(

@@ -19,7 +19,7 @@ from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.nifti import to_ras, write_image
 from radfed.imaging.phantoms_dicom import IDENTIFIER_FAULTS, Flavour, planted_values, write_series
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 SECRET = b"s" * 32
 
@@ -138,7 +138,7 @@ def test_scouts_archives_and_broken_files_are_listed(lenient: IngestSettings, tm
 
 
 def test_seg_labels_are_found_by_reference_and_mapped_by_name(
-    task: TaskSpec, lenient: IngestSettings, tmp_path: Path
+    task: SegmentationTask, lenient: IngestSettings, tmp_path: Path
 ) -> None:
     for number in range(2):
         write_study(tmp_path / "in" / f"image{number}", number, task)
@@ -158,7 +158,7 @@ def test_seg_labels_are_found_by_reference_and_mapped_by_name(
 
 
 def test_one_unusable_label_object_does_not_spoil_the_others(
-    task: TaskSpec, lenient: IngestSettings, tmp_path: Path
+    task: SegmentationTask, lenient: IngestSettings, tmp_path: Path
 ) -> None:
     write_study(tmp_path / "in", 1, task)
     seg = pydicom.dcmread(tmp_path / "in" / "label.dcm")
@@ -174,7 +174,9 @@ def test_one_unusable_label_object_does_not_spoil_the_others(
     assert case.steps == ("left out 1 of 2 label objects, which could not be used",)
 
 
-def test_nifti_labels_are_found_by_name_and_by_grid(task: TaskSpec, lenient: IngestSettings, tmp_path: Path) -> None:
+def test_nifti_labels_are_found_by_name_and_by_grid(
+    task: SegmentationTask, lenient: IngestSettings, tmp_path: Path
+) -> None:
     for number in range(2):
         scan = write_study(tmp_path / "in" / f"study{number}", number)
         shifted = scan.affine.copy()
@@ -186,7 +188,7 @@ def test_nifti_labels_are_found_by_name_and_by_grid(task: TaskSpec, lenient: Ing
 
 
 def test_a_label_without_images_and_an_image_without_label_are_refused(
-    task: TaskSpec, lenient: IngestSettings, tmp_path: Path
+    task: SegmentationTask, lenient: IngestSettings, tmp_path: Path
 ) -> None:
     write_study(tmp_path / "in" / "good", 1, task)
     write_study(tmp_path / "elsewhere", 2, task)
@@ -196,13 +198,13 @@ def test_a_label_without_images_and_an_image_without_label_are_refused(
     assert reasons(tmp_path / "out") == ["label_reference", "no_label"]
 
 
-def two_channels(task: TaskSpec, prefer: str | None = None) -> TaskSpec:
+def two_channels(task: SegmentationTask, prefer: str | None = None) -> SegmentationTask:
     content = task.model_dump(mode="json")
     content["channels"] = [
         {"name": "t1", "modality": "MR", "series": {"description": "t1", "prefer": prefer}},
         {"name": "t2", "modality": "MR", "series": {"description": r"\bt2", "exclude": "loc"}},
     ]
-    return TaskSpec.check(content, source="test")
+    return SegmentationTask.check(content, source="test")
 
 
 def write_pair(folder: Path, number: int, second: int = 0) -> tuple[Volume, Volume]:
@@ -215,7 +217,7 @@ def write_pair(folder: Path, number: int, second: int = 0) -> tuple[Volume, Volu
     return scans
 
 
-def test_series_become_channels_by_rule(task: TaskSpec, lenient: IngestSettings, tmp_path: Path) -> None:
+def test_series_become_channels_by_rule(task: SegmentationTask, lenient: IngestSettings, tmp_path: Path) -> None:
     first, second = write_pair(tmp_path / "in", 1)
     write_image(tmp_path / "in" / "in_label.nii.gz", Volume(a_mask()[np.newaxis], first.affine))
     ingest(tmp_path / "in", tmp_path / "out", replace(lenient, task=two_channels(task)))
@@ -227,7 +229,7 @@ def test_series_become_channels_by_rule(task: TaskSpec, lenient: IngestSettings,
 
 @pytest.mark.parametrize(("prefer", "reason"), [(None, "ambiguous_series"), ("first", None), ("last", None)])
 def test_several_fitting_series_are_not_guessed_between(
-    prefer: str | None, reason: str | None, task: TaskSpec, lenient: IngestSettings, tmp_path: Path
+    prefer: str | None, reason: str | None, task: SegmentationTask, lenient: IngestSettings, tmp_path: Path
 ) -> None:
     first, _ = write_pair(tmp_path / "in", 1, second=1)
     write_pair(tmp_path / "in" / "more", 2)
@@ -243,7 +245,7 @@ def test_several_fitting_series_are_not_guessed_between(
 
 
 def test_a_study_without_one_of_the_channels_is_refused_and_others_are_passed_over(
-    task: TaskSpec, lenient: IngestSettings, tmp_path: Path
+    task: SegmentationTask, lenient: IngestSettings, tmp_path: Path
 ) -> None:
     first, _ = write_pair(tmp_path / "in" / "good", 1)
     write_image(tmp_path / "in" / "good_label.nii.gz", Volume(a_mask()[np.newaxis], first.affine))
@@ -314,7 +316,7 @@ def test_patients_of_dicom_files_are_not_given_twice(lenient: IngestSettings, tm
         ingest(tmp_path / "in", tmp_path / "out", replace(lenient, patients={"a": "b"}))
 
 
-def test_explain_says_what_each_series_is_and_writes_nothing(task: TaskSpec, tmp_path: Path) -> None:
+def test_explain_says_what_each_series_is_and_writes_nothing(task: SegmentationTask, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from radfed.cli.main import app

@@ -10,7 +10,7 @@ from radfed.imaging.objects.codes import PRIVATE_SCHEME, category_term, label_te
 from radfed.imaging.objects.mapping import to_label
 from radfed.imaging.objects.structure import Structure
 from radfed.imaging.volume import Volume
-from radfed.task import Code, Label, TaskSpec
+from radfed.task import Code, Label, SegmentationTask
 
 JOBS = Path(__file__).parents[3] / "jobs"
 GRID = Volume(np.zeros((1, 6, 5, 4), dtype=np.int16), np.eye(4))
@@ -25,8 +25,8 @@ def structure(name: str, code: Code | None, column: int, number: int = 1) -> Str
     return Structure.of(name, code, number, mask)
 
 
-def organs(*labels: Label) -> TaskSpec:
-    task = TaskSpec.read(JOBS / "phantom_segmentation" / "task.yaml")
+def organs(*labels: Label) -> SegmentationTask:
+    task = SegmentationTask.read(JOBS / "phantom_segmentation" / "task.yaml")
     return task.model_copy(update={"labels": labels}) if labels else task
 
 

@@ -21,9 +21,9 @@ from radfed.imaging.objects.seg import write_seg
 from radfed.imaging.objects.structures import read_structures, references
 from radfed.imaging.phantoms_dicom import fake_patient, write_series
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
-TASK = TaskSpec.read(Path(__file__).parents[3] / "jobs" / "phantom_segmentation" / "task.yaml")
+TASK = SegmentationTask.read(Path(__file__).parents[3] / "jobs" / "phantom_segmentation" / "task.yaml")
 SHAPE = (20, 24, 7)
 
 
@@ -70,7 +70,7 @@ def problems(path: Path) -> list[str]:
     return [line for line in lines if line.startswith("Error")]
 
 
-def read_back(path: Path, scanned: ScannedVolume, task: TaskSpec = TASK) -> NDArray[np.uint8]:
+def read_back(path: Path, scanned: ScannedVolume, task: SegmentationTask = TASK) -> NDArray[np.uint8]:
     label, _ = to_label(read_structures(path, scanned), scanned.volume, task)
     found: NDArray[np.uint8] = label.array[0]
     return found

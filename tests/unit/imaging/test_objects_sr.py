@@ -18,9 +18,9 @@ from radfed.imaging.objects.seg import write_seg
 from radfed.imaging.objects.sr import write_sr
 from radfed.imaging.phantoms_dicom import fake_patient, write_series
 from radfed.imaging.volume import Volume
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
-TASK = TaskSpec.read(Path(__file__).parents[3] / "jobs" / "phantom_segmentation" / "task.yaml")
+TASK = SegmentationTask.read(Path(__file__).parents[3] / "jobs" / "phantom_segmentation" / "task.yaml")
 
 
 def scan(folder: Path, flavour: str) -> ScannedVolume:
@@ -30,7 +30,7 @@ def scan(folder: Path, flavour: str) -> ScannedVolume:
     return read_series(index_folder(folder).series[0])
 
 
-def report(folder: Path, flavour: str, volumes: dict[str, float], task: TaskSpec = TASK) -> tuple[Path, Path]:
+def report(folder: Path, flavour: str, volumes: dict[str, float], task: SegmentationTask = TASK) -> tuple[Path, Path]:
     """The SEG and the report of a mask."""
     scanned = scan(folder / "series", flavour)
     mask = np.zeros(scanned.volume.shape, dtype=np.uint8)

@@ -11,7 +11,7 @@ from radfed.errors import DataError
 from radfed.preprocessing.grid import Grid
 from radfed.preprocessing.padding import margins_to, pad, unpad
 from radfed.preprocessing.pipeline import prepare, prepare_label, preprocessing_digest
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 ALL_ORIENTATIONS = [
     "".join(codes) for order in itertools.permutations(("RL", "AP", "SI")) for codes in itertools.product(*order)
@@ -21,7 +21,9 @@ shapes = st.tuples(*[st.integers(2, 9)] * 3)
 spacings = st.tuples(*[st.floats(0.4, 3.0)] * 3)
 
 
-def task(spacing: tuple[float, float, float] = (1, 1, 1), orientation: str = "RAS", **changes: object) -> TaskSpec:
+def task(
+    spacing: tuple[float, float, float] = (1, 1, 1), orientation: str = "RAS", **changes: object
+) -> SegmentationTask:
     content = {
         "name": "t",
         "description": "d",
@@ -33,7 +35,7 @@ def task(spacing: tuple[float, float, float] = (1, 1, 1), orientation: str = "RA
         "spacing": spacing,
         "orientation": orientation,
     }
-    return TaskSpec.check(content | changes, "test")
+    return SegmentationTask.check(content | changes, "test")
 
 
 def affine_of(codes: str, spacing: tuple[float, float, float]) -> NDArray[np.float64]:

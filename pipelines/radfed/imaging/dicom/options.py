@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from radfed.settings import Settings
+from radfed.task import SegmentationTask
 
 
 class ReadOptions(Settings):
@@ -20,3 +21,7 @@ class ReadOptions(Settings):
     min_slices: Annotated[int, Field(ge=1)] = Field(
         default=2, description="Fewer slices are no volume; of two, the header must state the distance as well"
     )
+
+    def of(self, task: SegmentationTask | None) -> "ReadOptions":
+        """The same for a task's series: one of 2 dimensions takes single slices too."""
+        return self.model_copy(update={"min_slices": 1}) if task is not None and task.dimensions == 2 else self

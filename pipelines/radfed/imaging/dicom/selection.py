@@ -3,11 +3,20 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from radfed.errors import DataError
 from radfed.imaging.dicom.facts import plane, slice_distance, slices
 from radfed.imaging.dicom.index import Series
-from radfed.task import Channel, TaskSpec
+from radfed.task import Channel
+
+
+class Channelled(Protocol):
+    """What has channels: a segmentation task, the image of an outcome task."""
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Each is one series."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class Selection:
     passed_over: tuple[tuple[Series, str], ...]
 
 
-def select(series: Sequence[Series], task: TaskSpec | None, labelled: Collection[str] = ()) -> Selection:
+def select(series: Sequence[Series], task: Channelled | None, labelled: Collection[str] = ()) -> Selection:
     """Select by the rules of the task's channels; without a task every series is a case.
 
     Args:
@@ -105,8 +114,14 @@ def mismatch(series: Series, channel: Channel) -> str | None:
     return None
 
 
+def single(channel: Channel) -> Channel:
+    """The same channel where a case is one image: rules on numbers and distances of slices do not count."""
+    rule = channel.series.model_copy(update={"min_slices": 1, "min_thickness": None, "max_thickness": None})
+    return channel.model_copy(update={"series": rule})
+
+
 def _pick(
-    members: Sequence[Series], task: TaskSpec, labelled: Collection[str]
+    members: Sequence[Series], task: Channelled, labelled: Collection[str]
 ) -> tuple[tuple[Series, ...] | DataError, list[tuple[Series, str]]]:
     """A series for each channel of one study, or why there is none; and why the other series are none."""
     picked: list[Series] = []
@@ -156,7 +171,7 @@ def _prefer(fitting: Sequence[Series], channel: Channel, labelled: Collection[st
     )
 
 
-def _why_not(series: Series, task: TaskSpec) -> str:
+def _why_not(series: Series, task: Channelled) -> str:
     reasons = {channel.name: mismatch(series, channel) for channel in task.channels}
     said = [f"{name}: {why}" for name, why in reasons.items() if why]
     fits = [name for name, why in reasons.items() if why is None]

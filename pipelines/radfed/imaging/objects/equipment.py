@@ -3,12 +3,12 @@
 from typing import Any
 
 from radfed.imaging.objects.codes import private_schemes
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 MANUFACTURER = "radfed"
 
 
-def equipment(task: TaskSpec, software_version: str) -> dict[str, Any]:
+def equipment(task: SegmentationTask, software_version: str) -> dict[str, Any]:
     """Arguments that highdicom's Segmentation and Comprehensive3DSR share (PS3.3 C.7.5.2, C.12.1)."""
     from highdicom.enum import ContentQualificationValues
 

@@ -9,10 +9,12 @@ from radfed.errors import DataError
 from radfed.imaging.objects.codes import same_term
 from radfed.imaging.objects.structure import Structure
 from radfed.imaging.volume import Volume
-from radfed.task import Label, TaskSpec
+from radfed.task import Label, SegmentationTask
 
 
-def to_label(structures: Sequence[Structure], grid: Volume, task: TaskSpec | None) -> tuple[Volume, dict[int, str]]:
+def to_label(
+    structures: Sequence[Structure], grid: Volume, task: SegmentationTask | None
+) -> tuple[Volume, dict[int, str]]:
     """Make one label map ``(1, H, W, D)`` of structures, and say what its values mean.
 
     With a task, a structure is the label whose coded term it has. If several labels have that term, or none has, it
@@ -52,7 +54,7 @@ def _numbered(structures: Sequence[Structure]) -> list[tuple[Structure, int, str
     return [(structure, value, structure.name) for value, structure in enumerate(in_order, start=1)]
 
 
-def _mapped(structures: Sequence[Structure], task: TaskSpec) -> list[tuple[Structure, int, str]]:
+def _mapped(structures: Sequence[Structure], task: SegmentationTask) -> list[tuple[Structure, int, str]]:
     mapped = [(structure, _find(structure, task)) for structure in structures]
     known = [(structure, label.value, label.name) for structure, label in mapped if label is not None]
     if not known:
@@ -66,7 +68,7 @@ def _mapped(structures: Sequence[Structure], task: TaskSpec) -> list[tuple[Struc
     return known
 
 
-def _find(structure: Structure, task: TaskSpec) -> Label | None:
+def _find(structure: Structure, task: SegmentationTask) -> Label | None:
     """The task's label that a structure is."""
     coded = [
         label

@@ -26,7 +26,7 @@ from radfed.imaging.objects.template import (
     reference,
     save,
 )
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 if TYPE_CHECKING:
     from highdicom.content import AlgorithmIdentificationSequence
@@ -42,7 +42,7 @@ def write_seg(
     path: Path,
     mask: NDArray[np.uint8],
     scanned: "ScannedVolume",
-    task: TaskSpec,
+    task: SegmentationTask,
     software_version: str,
     images: Sequence[Path] = (),
 ) -> None:
@@ -71,7 +71,7 @@ def write_seg(
         save(seg, path)
 
 
-def _check(mask: NDArray[np.uint8], scanned: "ScannedVolume", task: TaskSpec) -> None:
+def _check(mask: NDArray[np.uint8], scanned: "ScannedVolume", task: SegmentationTask) -> None:
     if mask.shape != scanned.volume.shape:
         raise DataError("shape_mismatch", f"the mask has the shape {mask.shape}, the volume {scanned.volume.shape}")
     unknown = sorted({int(value) for value in np.unique(mask)} - {0, *task.label_values})
@@ -80,7 +80,7 @@ def _check(mask: NDArray[np.uint8], scanned: "ScannedVolume", task: TaskSpec) ->
 
 
 def _segmentation(
-    mask: NDArray[np.uint8], scanned: "ScannedVolume", task: TaskSpec, software_version: str, template: Dataset
+    mask: NDArray[np.uint8], scanned: "ScannedVolume", task: SegmentationTask, software_version: str, template: Dataset
 ) -> "Segmentation":
     """The SEG of the slices that show something, without references."""
     from highdicom import UID
@@ -115,7 +115,7 @@ def series_number(template: Dataset) -> int:
     return SERIES_OFFSET + int(template.get("SeriesNumber") or 0) % SERIES_OFFSET
 
 
-def algorithm(task: TaskSpec, software_version: str) -> "AlgorithmIdentificationSequence":
+def algorithm(task: SegmentationTask, software_version: str) -> "AlgorithmIdentificationSequence":
     """What found the segments: the task and its version; the program and its version are parameters."""
     from highdicom import AlgorithmIdentificationSequence
     from pydicom.sr.codedict import codes
@@ -129,7 +129,7 @@ def algorithm(task: TaskSpec, software_version: str) -> "AlgorithmIdentification
     )
 
 
-def _descriptions(task: TaskSpec, software_version: str) -> "list[SegmentDescription]":
+def _descriptions(task: SegmentationTask, software_version: str) -> "list[SegmentDescription]":
     from highdicom import UID
     from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
 

@@ -18,7 +18,7 @@ from radfed.imaging.objects.equipment import MANUFACTURER, equipment
 from radfed.imaging.objects.seg import series_number
 from radfed.imaging.objects.sources import Identity, first_file, foreign, read_header, read_identity, source_files
 from radfed.imaging.objects.template import read_template, save
-from radfed.task import Label, TaskSpec
+from radfed.task import Label, SegmentationTask
 
 if TYPE_CHECKING:
     from highdicom.sr import MeasurementReport, ObservationContext, VolumetricROIMeasurementsAndQualitativeEvaluations
@@ -34,7 +34,7 @@ def write_sr(
     seg: Path,
     volumes_ml: Mapping[str, float],
     scanned: "ScannedVolume",
-    task: TaskSpec,
+    task: SegmentationTask,
     software_version: str,
     images: Sequence[Path] = (),
 ) -> None:
@@ -64,7 +64,7 @@ def write_sr(
 
 
 def _write(
-    path: Path, report: "MeasurementReport", evidence: list[Dataset], task: TaskSpec, software_version: str
+    path: Path, report: "MeasurementReport", evidence: list[Dataset], task: SegmentationTask, software_version: str
 ) -> None:
     from highdicom import UID
     from highdicom.sr import Comprehensive3DSR
@@ -102,7 +102,7 @@ def _report(
     segmentation: Dataset,
     volumes_ml: Mapping[str, float],
     series: str,
-    task: TaskSpec,
+    task: SegmentationTask,
     software_version: str,
     template: Dataset,
 ) -> "MeasurementReport":
@@ -122,7 +122,7 @@ def _report(
     )
 
 
-def _observer(task: TaskSpec, software_version: str) -> "ObservationContext":
+def _observer(task: SegmentationTask, software_version: str) -> "ObservationContext":
     """The device that observed: the task's model, whose UID follows from the task."""
     from highdicom.sr import DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
     from pydicom.sr.codedict import codes
@@ -146,7 +146,7 @@ def _group(
     volume_ml: float,
     segmentation: Dataset,
     series: str,
-    task: TaskSpec,
+    task: SegmentationTask,
     software_version: str,
 ) -> "VolumetricROIMeasurementsAndQualitativeEvaluations":
     """The volume of one segment, under the tracking identifiers that the SEG gave it."""
