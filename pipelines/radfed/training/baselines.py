@@ -7,8 +7,8 @@ import torch
 
 from radfed.job import TrainingSettings
 from radfed.task import TaskSpec
-from radfed.training.samples import Sample
-from radfed.training.trainer import SegmentationTrainer
+from radfed.training.kinds import trainer_for
+from radfed.training.samples import Prepared
 from radfed.weights import Weights
 
 
@@ -20,7 +20,7 @@ class Baseline:
         name: ``pooled`` or ``local-<site>``.
         steps: optimiser steps taken.
         best_step: step whose model scored best on the validation cases; that model is kept.
-        best_metric: its mean validation Dice.
+        best_metric: its metric on the validation cases.
         weights: the model.
     """
 
@@ -35,8 +35,8 @@ def train_baseline(
     name: str,
     task: TaskSpec,
     settings: TrainingSettings,
-    training: Sequence[Sample],
-    validation: Sequence[Sample],
+    training: Sequence[Prepared],
+    validation: Sequence[Prepared],
     steps: int,
     checkpoints: int,
     device: torch.device,
@@ -55,9 +55,9 @@ def train_baseline(
         steps: optimiser steps in all.
         checkpoints: how often to validate; the rounds of the federation.
         device: where to compute.
-        on_checkpoint: called with the steps taken and the validation Dice.
+        on_checkpoint: called with the steps taken and the validation metric.
     """
-    trainer = SegmentationTrainer(task, settings, name, steps, device)
+    trainer = trainer_for(task, settings, name, steps, device)
     stops = [round(steps * (number + 1) / checkpoints) for number in range(checkpoints)]
     best = Baseline(name, steps, 0, -1.0, {})
     done = 0

@@ -7,6 +7,8 @@ import torch
 
 from radfed.errors import InvalidInputError
 
+_ONEDNN_BLOCK = 16
+
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """CUDA where it is wanted and there, else the CPU.
@@ -33,6 +35,22 @@ def claim_threads(threads: int) -> None:
             return
 
 
+def bears_channels_last(network: torch.nn.Module) -> bool:
+    """Whether oneDNN trains this network in that memory format without harm.
+
+    Strided convolutions of one point with fewer input channels than a block of its kernels (16 at most) write past a
+    buffer in the backward pass, and crash or give wrong gradients: https://github.com/uxlfoundation/oneDNN/issues/6035,
+    seen with torch 2.13.
+    """
+    return not any(
+        isinstance(layer, torch.nn.Conv2d | torch.nn.Conv3d)
+        and set(layer.kernel_size) == {1}
+        and max(layer.stride) > 1
+        and layer.in_channels // layer.groups < _ONEDNN_BLOCK
+        for layer in network.modules()
+    )
+
+
 def be_deterministic() -> None:
     """The same input gives the same output, or torch raises."""
     # cuBLAS reads this at its first call; without it torch refuses deterministic matrix products on CUDA.
@@ -40,3 +58,6 @@ def be_deterministic() -> None:
     # Warn only: some 3D CUDA kernels (trilinear upsampling, backward) have no deterministic form in torch.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    # Else every new tensor is first filled with NaN, which takes 5 to 8 % of a step; no operation here reads what it
+    # has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # missing in its stubs

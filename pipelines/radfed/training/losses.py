@@ -3,11 +3,11 @@
 import torch
 from monai.losses import DiceCELoss, DiceFocalLoss
 
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 
-def build_loss(task: TaskSpec) -> torch.nn.Module:
-    """Loss of logits ``(B, K + 1, H, W, D)`` against class indices ``(B, 1, H, W, D)``.
+def build_loss(task: SegmentationTask) -> torch.nn.Module:
+    """Loss of logits ``(B, K + 1, H, W, D)`` against class indices ``(B, 1, H, W, D)``, or without D.
 
     Dice is taken over the batch: a patch without a structure then does not dominate.
     """

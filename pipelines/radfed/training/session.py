@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError, TrainingError
 from radfed.job import Job
+from radfed.metrics.small_cells import LEAST_PATIENTS, enough
 from radfed.site.config import SiteSettings
-from radfed.training.device import choose_device, claim_threads
+from radfed.training.device import claim_threads
+from radfed.training.kinds import load_cases, trainer_for
 from radfed.training.process import Request
-from radfed.training.samples import Sample, load_samples
-from radfed.training.trainer import SegmentationTrainer
+from radfed.training.ranks import ALONE, Ranks
+from radfed.training.samples import Prepared
+from radfed.training.trainer import Trainer
 from radfed.weights import load_weights, save_weights
 
-FEWEST_TEST_CASES = 3
+FEWEST_TEST_CASES = LEAST_PATIENTS
 """Fewer test cases than this are not reported: the sums of one or two would give away their cases' scores."""
 
 
@@ -26,38 +30,41 @@ class Session:
     """What the trainer process holds between requests."""
 
     job: Job
-    trainer: SegmentationTrainer
-    training: list[Sample]
-    validation: list[Sample]
+    trainer: Trainer[Prepared]
+    training: list[Prepared]
+    validation: list[Prepared]
     dataset: Dataset
+    ranks: Ranks = ALONE
     trained: int | None = None
     """The round whose end the optimiser in memory has seen."""
 
     @classmethod
-    def open(cls, job_file: Path, site: Mapping[str, Any], name: str) -> Self:
+    def open(cls, job_file: Path, site: Mapping[str, Any], name: str, ranks: Ranks = ALONE) -> Self:
         """Read the job and this site's data.
 
         Raises:
-            InvalidInputError: the site names no dataset, or a file cannot be used.
+            InvalidInputError: the site names no dataset, a file cannot be used, or ``ranks`` cannot train this network.
             DataError: a case does not fit the task.
         """
         job = Job.read_json(job_file)
         settings = SiteSettings.check(dict(site), "site.yaml")
         if settings.threads is not None:
-            claim_threads(settings.threads)
+            claim_threads(max(1, settings.threads // ranks.size))
         if settings.dataset is None:
             raise InvalidInputError("site.yaml names no dataset; set it to the folder that 'radfed ingest' wrote")
         dataset = Dataset.read(settings.dataset)
         federation = job.job.federation
-        trainer = SegmentationTrainer(
+        trainer = trainer_for(
             job.task,
             job.job.training,
             name,
             federation.rounds * federation.local_steps,
-            choose_device(settings.device),
+            ranks.choose_device(settings.device),
         )
-        training = load_samples(dataset, "training", job.task)
-        return cls(job, trainer, training, load_samples(dataset, "validation", job.task), dataset)
+        trainer.join(ranks)
+        training = load_cases(dataset, "training", job.task)
+        validation = load_cases(dataset, "validation", job.task) if ranks.leads else []
+        return cls(job, trainer, training, validation, dataset, ranks)
 
     def work(self, request: Request, stop: Callable[[], bool]) -> dict[str, object]:
         """Do what is asked; returns the numbers to report.
@@ -78,21 +85,35 @@ class Session:
                 report |= {"metric": score.metric, "metric_cases": score.cases, "evaluation_seconds": score.seconds}
         return report if request.do == "validate" else report | self._train(request, stop)
 
+    def follow(self, request: Request) -> None:
+        """Train as the first of several processes was asked to, with it; it alone reports and keeps the result.
+
+        Raises:
+            TrainingError: as in ``work``, in all processes alike.
+        """
+        assert request.weights is not None  # the first process has read them
+        self.trainer.load(load_weights(request.weights))
+        self._train(request, lambda: False)
+
     def _train(self, request: Request, stop: Callable[[], bool]) -> dict[str, object]:
         if request.out is None or request.states is None:
             raise InvalidInputError("train: no place for the result was given")
+        self.ranks.tell(request.model_dump(mode="json"))
+        stop = self.ranks.agreed(stop)
         optimiser = self._recall(request.states, request.round)
         steps = self.job.job.federation.local_steps
-        trained = self.trainer.train(self.training, (request.round - 1) * steps, steps, stop=stop)
+        # Whatever ends it early leaves an optimiser that has seen part of this round.
         self.trained = None
+        trained = self.trainer.train(self.training, (request.round - 1) * steps, steps, stop=stop)
         if stop():
             raise TrainingError(f"stopped in round {request.round} before its steps were taken")
-        # The round before stays: the server may have to ask for this round again. The one before that goes first, so
-        # that the new file gets its memory.
-        _state_file(request.states, request.round - 2).unlink(missing_ok=True)
-        save_weights(_state_file(request.states, request.round), self.trainer.state())
+        if self.ranks.leads:
+            # The round before stays: the server may have to ask for this round again. The one before that goes first,
+            # so that the new file gets its memory.
+            _state_file(request.states, request.round - 2).unlink(missing_ok=True)
+            save_weights(_state_file(request.states, request.round), self.trainer.state())
+            save_weights(request.out, self.trainer.weights())
         self.trained = request.round
-        save_weights(request.out, self.trainer.weights())
         return {"loss": trained.loss, "train_seconds": trained.seconds, "optimiser": optimiser}
 
     def _recall(self, states: Path, number: int) -> str:
@@ -111,17 +132,26 @@ class Session:
         return "fresh"
 
     def _test(self) -> dict[str, object]:
-        """Dice by label over the test cases, as sums."""
-        cases = load_samples(self.dataset, "test", self.job.task)
-        if len(cases) < FEWEST_TEST_CASES:
+        """What the task has measured over the test cases, as sums.
+
+        A sum of right answers is a count of patients: without enough of either kind it is held back.
+        """
+        values = self.trainer.test(load_cases(self.dataset, "test", self.job.task))
+        cases = min(len(column) for column in values.values())
+        if cases < FEWEST_TEST_CASES:
             return {"cases": 0}
-        scores = np.array([self.trainer.dice_by_label(case) for case in cases])
-        labels = [label.name for label in self.job.task.labels]
         sums = {
             name: {"total": float(column.sum()), "squares": float((column**2).sum())}
-            for name, column in zip(labels, scores.T, strict=True)
+            for name, column in values.items()
+            if name != "accuracy" or _tellable(column)
         }
-        return {"cases": len(cases), "labels": sums}
+        return {"cases": cases, "labels": sums}
+
+
+def _tellable(right: NDArray[np.float64]) -> bool:
+    """Whether none of the cases was answered wholly right, or enough, and the same of the others."""
+    wholly = int((right == 1).sum())
+    return enough(wholly) and enough(len(right) - wholly)
 
 
 def _state_file(folder: Path, number: int) -> Path:

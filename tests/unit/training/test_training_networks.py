@@ -5,7 +5,7 @@ import monai.networks.nets as nets
 import pytest
 from pydantic import BaseModel
 
-from radfed.task import DynUNetArgs, SegResNetArgs, SwinUNETRArgs, TaskSpec, UNetArgs
+from radfed.task import DynUNetArgs, SegmentationTask, SegResNetArgs, SwinUNETRArgs, UNetArgs
 from radfed.training.networks import build_network
 
 ARGS: dict[str, type[BaseModel]] = {
@@ -23,7 +23,7 @@ def test_every_argument_of_the_contract_is_one_of_monais_network(name: str) -> N
 
 
 def test_every_network_of_the_contract_is_built() -> None:
-    union = get_args(TaskSpec.model_fields["network"].annotation)
+    union = get_args(SegmentationTask.model_fields["network"].annotation)
     names = {model.model_fields["name"].default for model in union}
     assert names == set(ARGS)
 
@@ -40,5 +40,5 @@ def test_the_norm_asked_for_is_the_norm_built(norm: str) -> None:
         "network": {"name": "UNet", "args": {"channels": [4, 8], "strides": [2], "norm": norm}},
         "spacing": [1, 1, 1],
     }
-    names = build_network(TaskSpec.check(content, "test"), seed=0).state_dict()
+    names = build_network(SegmentationTask.check(content, "test"), seed=0).state_dict()
     assert any("running_var" in name for name in names) == (norm == "batch")

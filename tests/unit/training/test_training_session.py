@@ -109,7 +109,7 @@ def test_test_scores_leave_as_sums_and_only_for_enough_cases(place: Path) -> Non
     assert report["cases"] == cases
     labels = report["labels"]
     assert isinstance(labels, dict)
-    assert set(labels) == {label.name for label in session.job.task.labels}
+    assert set(labels) == set(session.job.task.measured)
     assert all(set(sums) == {"total", "squares"} for sums in labels.values())
 
 

@@ -4,10 +4,10 @@ import torch
 
 from radfed.errors import TrainingError
 from radfed.job import TrainingSettings
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.training.networks import build_network
 from radfed.training.samples import Sample
-from radfed.training.trainer import SegmentationTrainer
+from radfed.training.segmentation import SegmentationTrainer
 from radfed.weights import weights_digest
 
 NETWORKS = {
@@ -18,7 +18,7 @@ NETWORKS = {
 }
 
 
-def task(name: str = "UNet", loss: str = "dice_ce") -> TaskSpec:
+def task(name: str = "UNet", loss: str = "dice_ce") -> SegmentationTask:
     roi = [64, 32, 32] if name == "SwinUNETR" else [16, 16, 16]
     content = {
         "name": "t",
@@ -31,7 +31,7 @@ def task(name: str = "UNet", loss: str = "dice_ce") -> TaskSpec:
         "spacing": [1, 1, 1],
         "loss": loss,
     }
-    return TaskSpec.check(content, "test")
+    return SegmentationTask.check(content, "test")
 
 
 def sample(seed: int, size: int = 18) -> Sample:
