@@ -8,8 +8,7 @@ from pathlib import Path
 
 from radfed.errors import DataError
 from radfed.imaging.dicom.index import Series
-from radfed.imaging.dicom.selection import mismatch, select
-from radfed.task import TaskSpec
+from radfed.imaging.dicom.selection import Channelled, mismatch, select
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 _REASONS = 3
@@ -34,7 +33,7 @@ class DicomCase:
     warnings: tuple[str, ...] = ()
 
 
-def choose(series: Sequence[Series], task: TaskSpec) -> list[DicomCase]:
+def choose(series: Sequence[Series], task: Channelled) -> list[DicomCase]:
     """One case a study, by the rules of the task's channels; a study without one is there with the reason.
 
     Where only one series is given and the task has one channel, that series is meant: if its modality is right, it is
@@ -83,7 +82,7 @@ def unique_names(wanted: Sequence[tuple[str, int | None]], taken: Collection[str
     return names
 
 
-def _only(series: Series, task: TaskSpec) -> DicomCase:
+def _only(series: Series, task: Channelled) -> DicomCase:
     channel = task.channels[0]
     why = mismatch(series, channel)
     if channel.modality not in ("OT", series.modality):
@@ -92,7 +91,7 @@ def _only(series: Series, task: TaskSpec) -> DicomCase:
     return _case((series,), warnings)
 
 
-def _of_study(members: Sequence[Series], task: TaskSpec) -> DicomCase:
+def _of_study(members: Sequence[Series], task: Channelled) -> DicomCase:
     selection = select(members, task)
     if selection.cases:
         return _case(selection.cases[0].channels)

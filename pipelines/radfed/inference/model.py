@@ -1,6 +1,7 @@
 """A released network under ONNX Runtime, which brings its own task contract."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,12 +12,11 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from radfed.errors import InvalidInputError, RadfedError
-from radfed.task import TaskSpec
+from radfed.inference.header import COVARIATES, INPUT, OUTPUT, fixes_axes
+from radfed.task import OutcomeTask, SegmentationTask, TaskSpec
 
 TASK_KEY, TASK_DIGEST_KEY = "radfed.task", "radfed.task_digest"
 VERSION_KEY, FIXED_ROI_KEY, WEIGHTS_KEY = "radfed.version", "radfed.fixed_roi", "radfed.weights_digest"
-INPUT, OUTPUT = "image", "logits"
-
 _QUIET = 3  # errors only
 _LOAD_ERRORS = (
     ort_errors.Fail,
@@ -33,17 +33,17 @@ _RUN_ERRORS = (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.EPFail, o
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A network and its contract; a ``Predictor``.
+    """A network and its contract; of a segmentation task a ``Predictor``, of an outcome task it can ``answer``.
 
     Attributes:
         task: the contract in the file's metadata.
         version: of radfed, that wrote the file.
         weights_digest: SHA-256 of the weights, as in the run's ledger.
-        fixed_roi: whether only windows of ``task.roi_size`` can go in.
+        fixed_roi: whether only images of one size can go in: windows of ``task.window``, or ``task.image.size``.
         provider: what computes, for example ``CPUExecutionProvider``.
     """
 
-    task: TaskSpec
+    task: SegmentationTask | OutcomeTask
     version: str
     weights_digest: str
     fixed_roi: bool
@@ -64,7 +64,7 @@ class OnnxModel:
         session = _session(path, threads)
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         task = _contract(path.name, metadata)
-        fixed = _check_header(path.name, session, task)
+        fixed = fixes_axes(path.name, session, task)
         if (metadata[FIXED_ROI_KEY] == "true") != fixed:
             raise InvalidInputError(
                 f"{path.name}: {FIXED_ROI_KEY} is {metadata[FIXED_ROI_KEY]}, but its input says otherwise; "
@@ -72,17 +72,65 @@ class OnnxModel:
             )
         return cls(task, metadata[VERSION_KEY], metadata[WEIGHTS_KEY], fixed, session.get_providers()[0], session)
 
+    @property
+    def segmentation(self) -> SegmentationTask:
+        """The contract, where it is one of segmentation.
+
+        Raises:
+            InvalidInputError: it is of another kind.
+        """
+        if not isinstance(self.task, SegmentationTask):
+            raise InvalidInputError(f"the model of {self.task.name} ({self.task.kind}) gives no masks")
+        return self.task
+
+    @property
+    def outcome(self) -> OutcomeTask:
+        """The contract, where it is one of an answer a case.
+
+        Raises:
+            InvalidInputError: it is one of segmentation.
+        """
+        if not isinstance(self.task, OutcomeTask):
+            raise InvalidInputError(f"the model of {self.task.name} ({self.task.kind}) gives masks, no answers")
+        return self.task
+
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits ``(B, K + 1, H, W, D)`` of windows ``(B, C, H, W, D)``.
+        """Logits ``(B, K + 1, *window)`` of windows ``(B, C, *window)``, of a segmentation task.
 
         Raises:
             RadfedError: ONNX Runtime cannot compute them, or their shape is not the windows'.
         """
+        outputs = self.segmentation.outputs
+        return self._run({INPUT: windows}, (windows.shape[0], outputs, *windows.shape[2:]), "windows")
+
+    def answer(
+        self, image: NDArray[np.float32] | None = None, covariates: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Logits ``(B, outputs)`` of a batch of cases, of an outcome task.
+
+        Args:
+            image: prepared images ``(B, C, *size)``; None where the task has no image.
+            covariates: encoded records ``(B, width)``; None where the task has none.
+
+        Raises:
+            RadfedError: not what the contract takes, or ONNX Runtime cannot compute them.
+        """
+        task = self.outcome
+        given = {name: value for name, value in ((INPUT, image), (COVARIATES, covariates)) if value is not None}
+        if not given:
+            raise RadfedError(f"the model of {task.name} was given neither images nor records")
+        batch = next(iter(given.values())).shape[0]
+        return self._run(given, (batch, task.outputs), "cases")
+
+    def _run(
+        self, feeds: Mapping[str, NDArray[np.float32]], expected: tuple[int, ...], what: str
+    ) -> NDArray[np.float32]:
+        contiguous = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
         try:
-            logits: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(windows)})[0]
+            logits: NDArray[np.float32] = self._session.run([OUTPUT], contiguous)[0]
         except _RUN_ERRORS as error:
-            raise RadfedError(f"the model failed on windows of shape {windows.shape}: {str(error)[:300]}") from error
-        expected = (windows.shape[0], len(self.task.labels) + 1, *windows.shape[2:])
+            shapes = " and ".join(str(value.shape) for value in feeds.values())
+            raise RadfedError(f"the model failed on {what} of shape {shapes}: {str(error)[:300]}") from error
         if logits.shape != expected:
             raise RadfedError(f"the model gave logits of shape {logits.shape} instead of {expected}")
         return logits
@@ -105,7 +153,7 @@ def _session(path: Path, threads: int | None) -> Any:  # noqa: ANN401 - onnxrunt
         raise InvalidInputError(f"{path.name}: is no usable ONNX model: {str(error)[:300]}") from error
 
 
-def _contract(name: str, metadata: dict[str, str]) -> TaskSpec:
+def _contract(name: str, metadata: dict[str, str]) -> SegmentationTask | OutcomeTask:
     keys = (TASK_KEY, TASK_DIGEST_KEY, VERSION_KEY, FIXED_ROI_KEY, WEIGHTS_KEY)
     missing = [key for key in keys if key not in metadata]
     if missing:
@@ -120,6 +168,8 @@ def _contract(name: str, metadata: dict[str, str]) -> TaskSpec:
     if not isinstance(content, dict):
         raise InvalidInputError(f"{name}: {TASK_KEY} must be a mapping, got {type(content).__name__}")
     task = TaskSpec.check(content, f"{name}: {TASK_KEY}")
+    if not isinstance(task, SegmentationTask | OutcomeTask):
+        raise InvalidInputError(f"{name}: {TASK_KEY}: tasks of the kind {task.kind} have no network to run")
     if task.digest != metadata[TASK_DIGEST_KEY]:
         raise InvalidInputError(
             f"{name}: the task contract was changed after export: its digest is {task.digest[:12]}, "
@@ -128,27 +178,3 @@ def _contract(name: str, metadata: dict[str, str]) -> TaskSpec:
     if metadata[FIXED_ROI_KEY] not in ("true", "false"):
         raise InvalidInputError(f"{name}: {FIXED_ROI_KEY} must be true or false, got {metadata[FIXED_ROI_KEY]!r:.40}")
     return task
-
-
-def _check_header(name: str, session: Any, task: TaskSpec) -> bool:  # noqa: ANN401 - onnxruntime has no types
-    """Whether the input is declared with the contract's ROI; refuse one that does not fit the contract at all."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if [i.name for i in inputs] != [INPUT] or [o.name for o in outputs] != [OUTPUT]:
-        raise InvalidInputError(
-            f"{name}: must have one input '{INPUT}' and one output '{OUTPUT}', got "
-            f"{[i.name for i in inputs]} and {[o.name for o in outputs]}"
-        )
-    shape, kind = list(inputs[0].shape), inputs[0].type
-    channels = len(task.channels)
-    if kind != "tensor(float)" or len(shape) != 5 or shape[1] != channels:
-        raise InvalidInputError(
-            f"{name}: the input must be float32 (B, {channels}, H, W, D), as its contract says, got {kind} {shape}"
-        )
-    spatial = shape[2:]
-    if spatial == list(task.roi_size):
-        return True
-    if any(isinstance(side, int) for side in spatial):
-        raise InvalidInputError(
-            f"{name}: the input's axes must all be free or all be the ROI {task.roi_size}, got {spatial}"
-        )
-    return False

@@ -10,20 +10,19 @@ from numpy.typing import NDArray
 
 from radfed import __version__
 from radfed.dataset.channels import one_image
-from radfed.errors import DataError, GateError, InvalidInputError, RadfedError
+from radfed.errors import DataError, InvalidInputError, RadfedError
 from radfed.imaging.dicom.index import Series
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.dicom.read import ScannedVolume, read_series
 from radfed.imaging.nifti import read_image, write_mask
-from radfed.imaging.plausibility import check_geometry
+from radfed.imaging.picture import PNG_SUFFIX, read_picture
+from radfed.imaging.plausibility import check_depth, check_geometry
 from radfed.imaging.volume import Volume
-from radfed.inference.checksums import file_digest, read_sums
 from radfed.inference.inputs import Input, find_inputs
 from radfed.inference.model import OnnxModel
+from radfed.inference.opened import open_model
 from radfed.inference.segment import segment
-from radfed.task import TaskSpec
-
-MODEL = "model.onnx"
+from radfed.task import SegmentationTask
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Prediction:
     """What came of one input.
 
     Attributes:
-        name: of the input: a NIfTI file's name, or what the results of a DICOM series are called.
+        name: of the input: a NIfTI or PNG file's name, or what the results of a DICOM series are called.
         mask: name of the mask in the output folder; None if there is none.
         volumes_ml: volume of each label by its name (ml); empty if there is no mask.
         seconds: on the clock, reading and writing included.
@@ -69,8 +68,8 @@ def predict(
 
     Args:
         release: a release's folder, or an ``.onnx`` file with its contract.
-        source: NIfTI (several channels are one 4D file) or DICOM, a file or a folder; of a folder the NIfTI files in it
-            and the DICOM files in its whole tree.
+        source: NIfTI (several channels are one 4D file) or DICOM, or PNG for a task of 2 dimensions, a file or a
+            folder; of a folder the NIfTI and PNG files in it and the DICOM files in its whole tree.
         out: folder of the results, made if missing.
         on_progress: called with (done, total) inputs.
         threads: CPU threads; None takes all cores.
@@ -83,14 +82,23 @@ def predict(
         InvalidInputError: the release or the source cannot be used at all.
         GateError: the release's model is not the one that it lists.
     """
-    model = OnnxModel.load(_model_file(release), threads)
-    inputs = find_inputs(source, out, model.task)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInputError(
-            f"{out}: cannot be made a folder ({type(error).__name__}); give another --out"
-        ) from error
+    return predict_masks(open_model(release, threads), source, out, on_progress, reading)
+
+
+def predict_masks(
+    model: OnnxModel,
+    source: Path,
+    out: Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    reading: ReadOptions = ReadOptions(),  # noqa: B008 - frozen
+) -> list[Prediction]:
+    """Segment with an opened model; see ``predict``.
+
+    Raises:
+        InvalidInputError: the model gives no masks, or the source cannot be used at all.
+    """
+    inputs = find_inputs(source, out, model.segmentation)
+    make_folder(out)
     predictions = []
     on_progress(0, len(inputs))
     for done, one in enumerate(inputs, start=1):
@@ -99,21 +107,18 @@ def predict(
     return predictions
 
 
-def _model_file(release: Path) -> Path:
-    """The model of a release, checked against the release's own list of digests."""
-    if not release.is_dir():
-        return release
-    listed = read_sums(release).get(MODEL)
-    path = release / MODEL
-    if listed is None or not path.is_file() or path.is_symlink():
-        raise InvalidInputError(f"{release}: holds no {MODEL} that its SHA256SUMS lists; is this a release's folder?")
-    got = file_digest(path)
-    if got != listed:
-        raise GateError(
-            f"{MODEL} is not the one that the release lists: its SHA-256 is {got[:12]}, listed is {listed[:12]}; "
-            "get the release again, and check it with 'radfed release verify'"
-        )
-    return path
+def make_folder(out: Path) -> None:
+    """Make the folder of the results.
+
+    Raises:
+        InvalidInputError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{out}: cannot be made a folder ({type(error).__name__}); give another --out"
+        ) from error
 
 
 def _one(one: Input, out: Path, model: OnnxModel, reading: ReadOptions) -> Prediction:
@@ -124,7 +129,7 @@ def _one(one: Input, out: Path, model: OnnxModel, reading: ReadOptions) -> Predi
             case DataError() as error:
                 raise error
             case Path() as path:
-                made = _from_nifti(one, path, out, model)
+                made = _from_file(one, path, out, model)
             case channels:
                 made = _from_dicom(one, channels, out, model, reading)
     except RadfedError as error:
@@ -135,21 +140,25 @@ def _one(one: Input, out: Path, model: OnnxModel, reading: ReadOptions) -> Predi
     return replace(made, seconds=time.monotonic() - started)
 
 
-def _from_nifti(one: Input, path: Path, out: Path, model: OnnxModel) -> Prediction:
-    volume = read_image(path)
+def _from_file(one: Input, path: Path, out: Path, model: OnnxModel) -> Prediction:
+    if path.name.lower().endswith(PNG_SUFFIX):
+        volume = read_picture(path)
+        check_depth(volume, model.segmentation.intensity)
+    else:
+        volume = read_image(path)
     mask = _mask(volume, model)
     name = f"{one.stem}.nii.gz"
     write_mask(out / name, mask, volume.affine)
-    return Prediction(one.name, name, label_volumes_ml(mask, volume, model.task), 0.0)
+    return Prediction(one.name, name, label_volumes_ml(mask, volume, model.segmentation), 0.0)
 
 
 def _from_dicom(
     one: Input, channels: tuple[Series, ...], out: Path, model: OnnxModel, reading: ReadOptions
 ) -> Prediction:
-    scans = [read_series(series, reading) for series in channels]
-    volume = one_image([scan.volume for scan in scans], model.task)
+    scans = [read_series(series, reading.of(model.segmentation)) for series in channels]
+    volume = one_image([scan.volume for scan in scans], model.segmentation)
     mask = _mask(volume, model)
-    volumes = label_volumes_ml(mask, volume, model.task)
+    volumes = label_volumes_ml(mask, volume, model.segmentation)
     names = tuple(f"{one.stem}{suffix}" for suffix in (".nii.gz", ".seg.dcm", ".sr.dcm"))
     paths = [out / name for name in names]
     try:
@@ -164,8 +173,9 @@ def _from_dicom(
 
 
 def _mask(volume: Volume, model: OnnxModel) -> NDArray[np.uint8]:
-    check_geometry(volume, model.task.limits)
-    return segment(volume, model.task, model)
+    task = model.segmentation
+    check_geometry(volume, task.limits)
+    return segment(volume, task, model)
 
 
 def _write_objects(
@@ -183,11 +193,11 @@ def _write_objects(
 
     software = f"radfed {__version__} weights {model.weights_digest[:12]}"
     images = [instance.path for instance in series.instances]
-    write_seg(seg, mask, scanned, model.task, software, images)
-    write_sr(sr, seg, volumes, scanned, model.task, software, images)
+    write_seg(seg, mask, scanned, model.segmentation, software, images)
+    write_sr(sr, seg, volumes, scanned, model.segmentation, software, images)
 
 
-def label_volumes_ml(mask: NDArray[np.uint8], volume: Volume, task: TaskSpec) -> dict[str, float]:
+def label_volumes_ml(mask: NDArray[np.uint8], volume: Volume, task: SegmentationTask) -> dict[str, float]:
     """Volume of each of the task's labels by name (ml), 0 where it was not found."""
     voxel = volume.voxel_volume / 1000
     counts = np.bincount(mask.ravel(), minlength=256)

@@ -8,20 +8,20 @@ from radfed.imaging.volume import Volume
 from radfed.inference.sliding_window import Predictor, slide
 from radfed.preprocessing.grid import Grid
 from radfed.preprocessing.pipeline import prepare
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 
-def class_scores(volume: Volume, task: TaskSpec, predict: Predictor) -> tuple[NDArray[np.float32], Grid]:
+def class_scores(volume: Volume, task: SegmentationTask, predict: Predictor) -> tuple[NDArray[np.float32], Grid]:
     """Logits ``(K + 1, H', W', D')`` on the task's grid, and the grid that leads back.
 
     Raises:
         DataError: the volume does not fit the task.
     """
     image, grid = prepare(volume.array.astype(np.float32, copy=False), volume.affine, task)
-    return slide(image, predict, task.roi_size, task.overlap), grid
+    return slide(image, predict, task.window, task.overlap), grid
 
 
-def segment(volume: Volume, task: TaskSpec, predict: Predictor) -> NDArray[np.uint8]:
+def segment(volume: Volume, task: SegmentationTask, predict: Predictor) -> NDArray[np.uint8]:
     """Mask ``(H, W, D)`` of the task's label values on the volume's own grid.
 
     Raises:
@@ -31,11 +31,17 @@ def segment(volume: Volume, task: TaskSpec, predict: Predictor) -> NDArray[np.ui
     classes = grid.scores_to_source(scores).argmax(axis=0)
     mask: NDArray[np.uint8] = np.array((0, *task.label_values), dtype=np.uint8)[classes]
     if task.postprocessing.keep_largest_component:
-        mask = _keep_largest(mask)
+        mask = _keep_largest(mask) if task.dimensions == 3 else _keep_largest_of_planes(mask, grid)
     return mask
 
 
+def _keep_largest_of_planes(mask: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    planes = np.moveaxis(mask, grid.last_axis, 0)
+    return np.moveaxis(np.stack([_keep_largest(plane) for plane in planes]), 0, grid.last_axis)
+
+
 def _keep_largest(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The largest connected part of each label in a mask of any number of axes."""
     kept = np.zeros_like(mask)
     for value in np.unique(mask[mask > 0]):
         parts, count = ndimage.label(mask == value)

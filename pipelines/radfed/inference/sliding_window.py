@@ -1,7 +1,7 @@
 """Sliding-window inference with Gaussian blending (Isensee et al. 2021), in NumPy."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
 from itertools import product
 
 import numpy as np
@@ -18,43 +18,50 @@ _LEAST_WEIGHT = 1e-3
 
 
 def slide(
-    image: NDArray[np.float32], predict: Predictor, roi: tuple[int, int, int], overlap: float, batch: int = 4
+    image: NDArray[np.float32], predict: Predictor, roi: tuple[int, ...], overlap: float, batch: int = 4
 ) -> NDArray[np.float32]:
     """Blend the logits of overlapping windows.
 
     Args:
         image: prepared image ``(C, H, W, D)``.
         predict: the network.
-        roi: window (voxels).
+        roi: window (voxels), ``(H, W, D)``, or ``(H, W)`` for planes of the last axis, each by itself.
         overlap: share of a window that the next one sees again.
         batch: windows a call of ``predict``.
 
     Returns:
         Logits ``(K, H, W, D)``.
     """
-    margins = margins_to(image.shape[1:], roi)
+    margins = margins_to(image.shape[1:], (*roi, 1)[:3])
     padded = pad(image, margins)
     spatial = padded.shape[1:]
-    corners = list(product(*(_starts(size, side, overlap) for size, side in zip(spatial, roi, strict=True))))
-    if len(corners) == 1:
-        logits = predict(padded[None])[0]
-        return np.ascontiguousarray(unpad(logits, margins))
-    weight = _gaussian(roi)
+    places = _places(spatial, roi, overlap)
+    if len(places) == 1:
+        logits = predict(np.ascontiguousarray(padded[(slice(None), *places[0])][None]))[0]
+        return np.ascontiguousarray(unpad(logits.reshape(-1, *spatial), margins))
+    # Planes that a window covers whole are not blended.
+    weight = _gaussian(roi) if roi != spatial[: len(roi)] else np.ones(roi, dtype=np.float32)
     total: NDArray[np.float64] | None = None
     norm = np.zeros(spatial, dtype=np.float64)
-    for first in range(0, len(corners), batch):
-        windows = [
-            tuple(slice(c, c + s) for c, s in zip(corner, roi, strict=True))
-            for corner in corners[first : first + batch]
-        ]
-        scores = predict(np.stack([padded[(slice(None), *window)] for window in windows]))
+    for first in range(0, len(places), batch):
+        chosen = places[first : first + batch]
+        scores = predict(np.stack([padded[(slice(None), *place)] for place in chosen]))
         if total is None:
             total = np.zeros((scores.shape[1], *spatial), dtype=np.float64)
-        for window, score in zip(windows, scores, strict=True):
-            total[(slice(None), *window)] += score * weight
-            norm[window] += weight
+        for place, score in zip(chosen, scores, strict=True):
+            total[(slice(None), *place)] += score * weight
+            norm[place] += weight
     assert total is not None  # there is at least one window
     return np.ascontiguousarray(unpad(total / norm, margins), dtype=np.float32)
+
+
+def _places(spatial: Sequence[int], roi: tuple[int, ...], overlap: float) -> list[tuple[slice | int, ...]]:
+    """Where the windows lie in ``(H, W, D)``: three slices each, or two and a plane's number."""
+    starts = [_starts(size, side, overlap) for size, side in zip(spatial, roi, strict=False)]
+    windows = [tuple(slice(c, c + s) for c, s in zip(corner, roi, strict=True)) for corner in product(*starts)]
+    if len(roi) == 3:
+        return list(windows)
+    return [(*window, plane) for plane in range(spatial[2]) for window in windows]
 
 
 def _starts(size: int, side: int, overlap: float) -> list[int]:
@@ -67,8 +74,7 @@ def _starts(size: int, side: int, overlap: float) -> list[int]:
 
 
 @lru_cache(maxsize=8)
-def _gaussian(roi: tuple[int, int, int]) -> NDArray[np.float32]:
+def _gaussian(roi: tuple[int, ...]) -> NDArray[np.float32]:
     axes = [np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2) / (side * _SIGMA_SHARE)) ** 2) for side in roi]
-    weight = np.einsum("i,j,k->ijk", *axes)
-    floored: NDArray[np.float32] = np.maximum(weight, _LEAST_WEIGHT).astype(np.float32)
+    floored: NDArray[np.float32] = np.maximum(reduce(np.multiply.outer, axes), _LEAST_WEIGHT).astype(np.float32)
     return floored

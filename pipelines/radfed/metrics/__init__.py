@@ -1,1 +1,1 @@
-"""How good a mask is: overlap, surface distances, what empty masks score, and intervals. NumPy and SciPy only."""
+"""How good a mask, a class or a hazard is, and intervals. NumPy and SciPy only."""

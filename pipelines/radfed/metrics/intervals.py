@@ -1,11 +1,11 @@
-"""Confidence intervals of a mean by the cluster bootstrap: patients are drawn, not scans, and within each site.
+"""Confidence intervals by the cluster bootstrap: patients are drawn, not scans, and within each site.
 
 Two scans of a patient are no two independent looks, so whole patients are resampled; sites differ, and a federation's
 sites are given rather than drawn, so each keeps its number of patients (stratified). BCa after Efron 1987; with strata
 after Efron and Tibshirani 1993, as ``scipy.stats.bootstrap`` does for several samples.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 Method = Literal["bca", "percentile"]
+
+_MOST_VALUES = 2**21
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,82 @@ def mean_interval(
     if all(len(stratum) < 2 for stratum in strata):
         return None
     means = _resampled_means(strata, how)
+    total = np.sum([stratum.sum(axis=0) for stratum in strata], axis=0)
+    without = [total - stratum for stratum in strata if len(stratum) >= 2]
+    return _bounds(total[0] / total[1], means, [rest[:, 0] / rest[:, 1] for rest in without], how)
+
+
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Values ``(B,)`` for weights ``(B, N)``, how often each case counts; NaN where there is none."""
+
+
+def interval_of(
+    statistic: Statistic, patients: Sequence[Hashable], sites: Sequence[Hashable], how: Bootstrap | None = None
+) -> Interval | None:
+    """Interval of any statistic of the cases.
+
+    Args:
+        statistic: its values for several weightings of the cases.
+        patients: whose case it is ``(N,)``; the same name at two sites means two patients.
+        sites: where the case is from ``(N,)``.
+        how: level, resamples, seed and method.
+
+    Returns:
+        None where nothing can be said about spread: no site has two patients, the statistic is undefined, or it is
+        so without a single patient, or in more than half of the resamples.
+    """
+    how = how or Bootstrap()
+    owner, strata = _owners(patients, sites)
+    cases = len(owner)
+    if all(len(stratum) < 2 for stratum in strata):
+        return None
+    estimate = float(statistic(np.ones((1, cases)))[0])
+    random = np.random.default_rng(how.seed)
+    drawn = np.zeros((how.resamples, sum(len(stratum) for stratum in strata)), dtype=np.int32)
+    for stratum in strata:
+        # As many as the site has, with replacement: how often each patient is drawn.
+        drawn[:, stratum] = random.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)), how.resamples)
+    values = _in_blocks(statistic, lambda rows: drawn[rows][:, owner], how.resamples, cases)
+    without = [
+        _in_blocks(statistic, lambda rows, s=stratum: owner[None] != s[rows][:, None], len(stratum), cases)  # type: ignore[misc] # mypy cannot infer a lambda's default
+        for stratum in strata
+        if len(stratum) >= 2
+    ]
+    defined = values[np.isfinite(values)]
+    if not np.isfinite(estimate) or 2 * len(defined) < len(values) or not np.isfinite(np.concatenate(without)).all():
+        return None
+    return _bounds(estimate, defined, without, how)
+
+
+def _owners(patients: Sequence[Hashable], sites: Sequence[Hashable]) -> tuple[NDArray[np.intp], list[NDArray[np.intp]]]:
+    """The number of each case's patient ``(N,)``, and the numbers of each site's patients."""
+    numbers: dict[tuple[Hashable, Hashable], int] = {}
+    owner = [numbers.setdefault(key, len(numbers)) for key in zip(sites, patients, strict=True)]
+    of_site: dict[Hashable, list[int]] = {}
+    for (site, _), number in numbers.items():
+        of_site.setdefault(site, []).append(number)
+    return np.array(owner, dtype=np.intp), [np.array(found, dtype=np.intp) for found in of_site.values()]
+
+
+def _in_blocks(
+    statistic: Statistic, weights: Callable[[slice], NDArray[np.generic]], rows: int, cases: int
+) -> NDArray[np.float64]:
+    """The statistic of many weightings, a few at a time, so that memory stays small."""
+    step = max(1, _MOST_VALUES // max(1, cases))
+    blocks = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    return np.concatenate([statistic(weights(block).astype(np.float64)) for block in blocks])
+
+
+def _bounds(
+    estimate: float, values: NDArray[np.float64], without: list[NDArray[np.float64]], how: Bootstrap
+) -> Interval:
+    """The interval from resampled values, and from those without one patient at a time, by site."""
     tail = (1 - how.level) / 2
     if how.method == "percentile":
         low, high = tail, 1 - tail
     else:
-        low, high = _bca_quantiles(strata, means, tail)
-    bounds = np.quantile(means, [low, high])
+        low, high = _bca_quantiles(estimate, values, without, tail)
+    bounds = np.quantile(values, [low, high])
     return Interval(float(bounds[0]), float(bounds[1]))
 
 
@@ -105,16 +177,16 @@ def _resampled_means(strata: list[NDArray[np.float64]], how: Bootstrap) -> NDArr
     return means
 
 
-def _bca_quantiles(strata: list[NDArray[np.float64]], means: NDArray[np.float64], tail: float) -> tuple[float, float]:
-    """The quantiles of the resampled means that bound a bias-corrected, accelerated interval."""
-    total = np.sum([stratum.sum(axis=0) for stratum in strata], axis=0)
+def _bca_quantiles(
+    estimate: float, values: NDArray[np.float64], without: list[NDArray[np.float64]], tail: float
+) -> tuple[float, float]:
+    """The quantiles of the resampled values that bound a bias-corrected, accelerated interval."""
     # Sums in another order differ in the last bit; a resample equal to the estimate must count as equal.
-    estimate = total[0] / total[1]
     step = 1e-12 * max(1.0, abs(estimate))
-    below = np.count_nonzero(means < estimate - step) + 0.5 * np.count_nonzero(np.abs(means - estimate) <= step)
-    share = np.clip(below / len(means), 0.5 / len(means), 1 - 0.5 / len(means))
+    below = np.count_nonzero(values < estimate - step) + 0.5 * np.count_nonzero(np.abs(values - estimate) <= step)
+    share = np.clip(below / len(values), 0.5 / len(values), 1 - 0.5 / len(values))
     bias = float(ndtri(share))
-    acceleration = _acceleration(strata, total)
+    acceleration = _acceleration(without)
     bounds = []
     for quantile in (tail, 1 - tail):
         shifted = bias + float(ndtri(quantile))
@@ -122,15 +194,11 @@ def _bca_quantiles(strata: list[NDArray[np.float64]], means: NDArray[np.float64]
     return bounds[0], bounds[1]
 
 
-def _acceleration(strata: list[NDArray[np.float64]], total: NDArray[np.float64]) -> float:
+def _acceleration(without: list[NDArray[np.float64]]) -> float:
     """Skew of the estimate, from leaving out one patient at a time."""
     third = second = 0.0
-    for stratum in strata:
-        count = len(stratum)
-        if count < 2:
-            continue
-        without = total - stratum
-        left_out = without[:, 0] / without[:, 1]
+    for left_out in without:
+        count = len(left_out)
         pull = (count - 1) * (left_out.mean() - left_out)
         third += float(np.sum(pull**3)) / count**3
         second += float(np.sum(pull**2)) / count**2

@@ -10,15 +10,17 @@ from radfed.settings import Settings
 
 MOST_CASES = 1_000_000
 """More than a site can have; a report that says more is refused."""
+MOST_PAIRS = MOST_CASES * (MOST_CASES - 1) // 2
+"""Of that many cases: what a concordance is at most the mean of."""
 
 _SLACK = 1e-6
 _Z = 1.959963984540054
 
 
 class LabelScores(Settings):
-    """Dice of one label over a site's test cases, as sums: what pooling needs and no more."""
+    """One measured value over a site's test cases, as sums: what pooling needs and no more."""
 
-    total: float = Field(ge=0, le=MOST_CASES, description="Sum of the cases' Dice")
+    total: float = Field(ge=0, le=MOST_CASES, description="Sum of the cases' values, each from 0 to 1")
     squares: float = Field(ge=0, le=MOST_CASES, description="Sum of their squares")
 
 
@@ -28,7 +30,11 @@ class TestReport(Settings):
     __test__ = False  # no test class, whatever pytest makes of the name
 
     cases: int = Field(ge=0, le=MOST_CASES)
-    labels: dict[str, LabelScores] = Field(default_factory=dict, max_length=1000)
+    labels: dict[str, LabelScores] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="By what the task measures: a Dice for each label; accuracy and 1 - Brier score; concordance",
+    )
 
     @model_validator(mode="after")
     def _are_of_cases(self) -> Self:
@@ -41,7 +47,7 @@ class TestReport(Settings):
 
 
 class Score(Settings):
-    """A mean Dice with the standard deviation over cases and the normal 95 % interval of the mean."""
+    """A mean over cases with their standard deviation and the normal 95 % interval of the mean."""
 
     cases: int
     mean: float
@@ -51,7 +57,10 @@ class Score(Settings):
 
 
 class FederatedEvaluation(Settings):
-    """Test Dice of the final model, on the network's grid: pooled and by site, by label."""
+    """What the final model scores on the sites' test cases: pooled and by site, by what the task measures.
+
+    Of segmentation that is a Dice for each label, on the network's grid.
+    """
 
     model: str = Field(description="SHA-256 of the model's weights")
     pooled: dict[str, Score]
@@ -60,16 +69,19 @@ class FederatedEvaluation(Settings):
 
 
 def pool(model: str, reports: Mapping[str, TestReport | None]) -> FederatedEvaluation:
-    """Pool the reports of the sites that were asked; a site without cases or answer counts as silent."""
+    """Pool the reports of the sites that were asked; a site without cases or answer counts as silent.
+
+    A value that one of them held back is not pooled: its mean over the others would be of chosen sites.
+    """
     given = {site: report for site, report in sorted(reports.items()) if report is not None and report.cases > 0}
-    labels = sorted({label for report in given.values() for label in report.labels})
+    labels = set.intersection(*(set(report.labels) for report in given.values())) if given else set()
     pooled = {
         label: _score(
-            sum(report.cases for report in given.values() if label in report.labels),
-            sum(report.labels[label].total for report in given.values() if label in report.labels),
-            sum(report.labels[label].squares for report in given.values() if label in report.labels),
+            sum(report.cases for report in given.values()),
+            sum(report.labels[label].total for report in given.values()),
+            sum(report.labels[label].squares for report in given.values()),
         )
-        for label in labels
+        for label in sorted(labels)
     }
     sites = {
         site: {label: _score(report.cases, s.total, s.squares) for label, s in sorted(report.labels.items())}

@@ -3,6 +3,9 @@
 A boundary voxel is a foreground voxel with a background face neighbour, where everything outside the array is
 background: the definition of MONAI's ``get_mask_edges``, so HD95 equals ``compute_hausdorff_distance(percentile=95)``
 and NSD equals ``compute_surface_dice`` on the same masks and spacing.
+
+An axis of one voxel is no axis: a plane, such as a radiograph, has a contour, and distances lie in it. Taken as a
+volume of depth 1 every voxel of its masks would be a boundary voxel, and most distances 0.
 """
 
 from collections.abc import Sequence
@@ -43,6 +46,8 @@ def boundary(mask: Mask) -> Mask:
 def surface_distances(prediction: Mask, reference: Mask, spacing: Sequence[float]) -> SurfaceDistances | None:
     """Distances between the boundaries of two masks ``(H, W, D)``; None where a mask is empty.
 
+    Where an axis has one voxel, they are those between the contours in the plane of the other two.
+
     Args:
         prediction: boolean mask.
         reference: boolean mask on the same grid.
@@ -55,6 +60,9 @@ def surface_distances(prediction: Mask, reference: Mask, spacing: Sequence[float
     scale = np.asarray(spacing, dtype=np.float64)
     if scale.shape != (prediction.ndim,) or not np.all(scale > 0):
         raise ValueError(f"spacing must hold {prediction.ndim} positive values in mm, got {tuple(spacing)}")
+    flat = tuple(axis for axis, side in enumerate(prediction.shape) if side == 1)
+    if len(flat) < prediction.ndim:
+        prediction, reference, scale = prediction.squeeze(flat), reference.squeeze(flat), np.delete(scale, flat)
     points = [_boundary_points(mask, scale) for mask in (prediction, reference)]
     if any(len(found) == 0 for found in points):
         return None

@@ -31,7 +31,7 @@ from radfed.imaging.volume import Volume
 from radfed.inference.predict import Prediction, predict
 from radfed.inference.sending import send_results
 from radfed.release.witness import segment_points
-from radfed.task import Channel, SeriesRule, TaskSpec
+from radfed.task import Channel, SegmentationTask, SeriesRule
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def scan() -> Volume:
 
 
 def model_of(folder: Path, rule: SeriesRule | None = None, modality: str = "OT", channels: int = 1) -> Path:
-    task: TaskSpec = threshold_task(channels)
+    task: SegmentationTask = threshold_task(channels)
     if rule is not None or modality != "OT":
         channel = Channel.check({"name": "c0", "modality": modality}, "test")
         task = task.model_copy(update={"channels": (channel.model_copy(update={"series": rule or SeriesRule()}),)})

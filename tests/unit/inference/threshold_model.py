@@ -14,11 +14,11 @@ from radfed.inference.model import (
     VERSION_KEY,
     WEIGHTS_KEY,
 )
-from radfed.task import Channel, Label, Limits, TaskSpec, UNetArgs, UNetNetwork, Window
+from radfed.task import Channel, Label, Limits, SegmentationTask, UNetArgs, UNetNetwork, Window
 
 
-def threshold_task(channels: int = 1) -> TaskSpec:
-    return TaskSpec(
+def threshold_task(channels: int = 1) -> SegmentationTask:
+    return SegmentationTask(
         name="bright_part",
         description="Finds what is bright.",
         intended_use="Trying the software.",
@@ -33,7 +33,7 @@ def threshold_task(channels: int = 1) -> TaskSpec:
     )
 
 
-def contract(task: TaskSpec) -> dict[str, str]:
+def contract(task: SegmentationTask) -> dict[str, str]:
     return {
         TASK_KEY: json.dumps(task.model_dump(mode="json")),
         TASK_DIGEST_KEY: task.digest,
@@ -43,7 +43,7 @@ def contract(task: TaskSpec) -> dict[str, str]:
     }
 
 
-def write_threshold_model(path: Path, task: TaskSpec, metadata: dict[str, str] | None = None) -> Path:
+def write_threshold_model(path: Path, task: SegmentationTask, metadata: dict[str, str] | None = None) -> Path:
     """The kernel looks one voxel back along the first axis only, so a wrong axis or direction moves the mask."""
     channels = len(task.channels)
     kernel = np.zeros((2, channels, 3, 1, 1), dtype=np.float32)

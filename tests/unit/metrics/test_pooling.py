@@ -36,3 +36,16 @@ def test_a_site_without_enough_cases_or_answer_is_silent() -> None:
 def test_nobody_answered() -> None:
     result = pool("d", {"a": None})
     assert (result.pooled, result.sites) == ({}, {})
+
+
+def test_what_one_site_holds_back_is_not_pooled_over_the_others() -> None:
+    """The sites that told it would be chosen by their very scores."""
+    sums = LabelScores(total=2.0, squares=1.5)
+    both, one = (
+        TestReport(cases=3, labels={"accuracy": sums, "brier": sums}),
+        TestReport(cases=4, labels={"brier": sums}),
+    )
+    result = pool("d", {"a": both, "b": one})
+    assert set(result.pooled) == {"brier"}
+    assert result.pooled["brier"].cases == 7
+    assert set(result.sites["a"]) == {"accuracy", "brier"}
