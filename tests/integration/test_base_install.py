@@ -1,10 +1,15 @@
 """The base install in an environment of its own: what a clinic gets."""
 
+import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from tests.integration.outcome_kinds import known_case, task_of, trained_run, write_known, write_table
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -27,6 +32,7 @@ def test_the_base_install_runs_a_model_and_has_no_torch(tmp_path: Path) -> None:
         REPOSITORY,
     ]
     subprocess.run(install, check=True)
+    answer_for_pictures_and_records(tmp_path / "venv" / "bin" / "radfed", tmp_path / "answers")
     for module in ("torch", "monai", "nvflare"):
         missing = subprocess.run([python, "-c", f"import {module}"], capture_output=True, text=True, check=False)
         assert "ModuleNotFoundError" in missing.stderr
@@ -45,3 +51,28 @@ def test_the_base_install_runs_a_model_and_has_no_torch(tmp_path: Path) -> None:
         check=True,
     )
     assert (tmp_path / "report" / "report.html").is_file()
+
+
+def answer_for_pictures_and_records(radfed: Path, folder: Path) -> None:
+    """The installed commands on a release of a task with one answer a case."""
+    from radfed.release.package import build_release
+
+    task = task_of("multimodal")
+    dataset = write_known(folder / "site-a", task)
+    release = build_release(trained_run(folder / "run", task), folder / "releases", datasets=[dataset])
+    (folder / "images").mkdir()
+    numbers = {"healthy": 3, "sick": 2}
+    cases = {name: known_case(task, number) for name, number in numbers.items()}
+    for name, case in cases.items():
+        assert case.volume is not None
+        pixels = case.volume.array[0, :, :, 0].T.astype(np.uint16)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / "images" / f"{name}.png")
+    table = write_table(folder / "records.csv", {name: case.record for name, case in cases.items()}, ("crp", "sex"))
+    subprocess.run([radfed, "release", "verify", release], check=True)
+    asked: list[str | Path] = [radfed, "predict", release, folder / "images", "--covariates", table]
+    subprocess.run([*asked, "--out", folder / "out"], check=True)
+    with (folder / "out" / "predictions.csv").open(newline="") as file:
+        assert {row["case"]: row["answer"] for row in csv.DictReader(file)} == {"healthy": "normal", "sick": "ill"}
+    subprocess.run([radfed, "validate", release, dataset, "--out", folder / "report"], check=True)
+    assert (folder / "report" / "report.html").is_file()
+    assert json.loads((folder / "report" / "metrics.json").read_text())["pooled"]["auroc"]["value"] > 0.7

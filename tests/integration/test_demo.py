@@ -11,15 +11,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.integration.without_training import WITHOUT_TRAINING
 
 from radfed.imaging.dicom.index import index_folder
 from radfed.imaging.dicom.read import read_series
 from radfed.imaging.objects.mapping import to_label
 from radfed.imaging.objects.structures import read_structures
 from radfed.imaging.phantom_dicom.cohort import cohort_patient
-
-BLOCK_TRAINING = "import sys; sys.modules.update(dict.fromkeys(('torch', 'monai', 'nvflare')));"
-"""Importing any of the three fails in such a process, as it does where only the base install is."""
 
 Json = dict[str, Any]
 
@@ -34,7 +32,7 @@ def radfed(*arguments: str | Path, code: int = 0) -> Json:
 
 def radfed_base(*arguments: str | Path) -> Json:
     """The same without torch, monai and nvflare."""
-    done = _run([sys.executable, "-c", BLOCK_TRAINING + "from radfed.cli.main import main; main()"], arguments)
+    done = _run([sys.executable, "-c", WITHOUT_TRAINING + "from radfed.cli.main import main; main()"], arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     result: Json = json.loads(done.stdout)
     return result

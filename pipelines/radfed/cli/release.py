@@ -18,11 +18,17 @@ def build(
     out: Annotated[Path, typer.Option("--out", help="Folder in which <task>-<version>/ is made.")],
     dataset: Annotated[
         list[Path] | None,
-        typer.Option("--dataset", help="Prepared dataset whose scans the parity gate segments; may be repeated."),
+        typer.Option(
+            "--dataset",
+            help="Prepared dataset whose cases the parity gate tries, and whose validation cases fix the operating "
+            "point of classes or findings; may be repeated.",
+        ),
     ] = None,
     dicom: Annotated[
         list[Path] | None,
-        typer.Option("--dicom", help="Folder of DICOM files that the gate takes from file to SEG; may be repeated."),
+        typer.Option(
+            "--dicom", help="Folder of DICOM files that the gate takes from file to SEG or answer; may be repeated."
+        ),
     ] = None,
     version: Annotated[
         str | None, typer.Option("--version", help="Of the release, like 1.0.0. Default: the task's.")
@@ -32,13 +38,13 @@ def build(
     """Export the run's best model to ONNX, let it pass the parity gate, and package it.
 
     Exits 3, leaving nothing behind, if the run failed by its ledger or torch and ONNX Runtime disagree. Without
-    --dataset and --dicom the gate segments made-up scans.
+    --dataset and --dicom the gate takes made-up cases.
     """
     from radfed.release.cases import parity_cases
     from radfed.release.package import build_release
 
     cases, phantom = parity_cases(dataset or [])
-    release = build_release(run, out, cases, version, phantom, dicom or ())
+    release = build_release(run, out, cases, version, phantom, dicom or (), dataset or ())
     log.print(f"{release}: built; check it with 'radfed release verify'", markup=False, soft_wrap=True)
     emit({"release": str(release)}, as_json)
 

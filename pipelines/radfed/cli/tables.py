@@ -20,6 +20,10 @@ def quality_table(report: "QualityReport") -> Table:
         table.add_row(f"size {axis} (voxels)", *_numbers(size))
     for value, volume in report.label_volumes.items():
         table.add_row(f"label {value} (mm^3)", *_numbers(volume))
+    for name, count in report.outcomes.items():
+        table.add_row(f"{name} (cases)", "", str(count), "")
+    for name, count in report.missing.items():
+        table.add_row(f"{name} missing (cases)", "", str(count), "")
     return table
 
 

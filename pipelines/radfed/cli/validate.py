@@ -36,22 +36,23 @@ def validate(
 ) -> None:
     """Score a release's model on labelled datasets and write a report.
 
-    Per site and pooled, per label: Dice, HD95 and NSD with 95% intervals, missed structures and false positives.
+    Per site and pooled, with 95% intervals. Of masks, per label: Dice, HD95 and NSD, missed structures and false
+    positives. Of answers: AUROC, average precision, sensitivity and specificity at the operating point, accuracy,
+    Brier score and calibration; of times to an event the concordance.
 
     Example: radfed validate release dataset-a dataset-b --out validation
     """
     from radfed.cli.progress import case_progress
+    from radfed.validation.kinds import headline_of
     from radfed.validation.results import check_split
     from radfed.validation.run import validate as run
 
     chosen = check_split(split)
     with case_progress("scoring") as on_progress:
         found = run(release, datasets, out, chosen, on_progress, pictures, cases, compare)
-    pooled = found.summary.pooled
-    dice = pooled.mean.dice
-    mean = "no case has a Dice" if dice is None else f"mean Dice {dice.mean:.3f}"
+    pooled, head = found.summary.pooled, headline_of(found.summary)
     where = f"{pooled.cases} cases of {pooled.patients} patients from {len(found.summary.sites)} site(s)"
-    log.print(f"{found.report}: {mean}; {where}", markup=False, soft_wrap=True)
+    log.print(f"{found.report}: {head}; {where}", markup=False, soft_wrap=True)
     if found.phantom:
         log.print("phantom data: this shows that the software works, nothing about patients", style="yellow")
     emit(

@@ -1,6 +1,7 @@
 """Scans for the parity gate: of prepared datasets, of DICOM folders, or made up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from radfed.imaging.volume import Volume
 from radfed.inference.dicom_inputs import choose
 from radfed.release.conformance import synthetic_cases
 from radfed.release.dicom_parity import DicomCase
-from radfed.task import Channel, TaskSpec
+from radfed.task import Channel, SegmentationTask
 
 PER_DATASET = 2
 _SEED = 11
@@ -27,23 +28,36 @@ _WRITTEN: tuple[tuple[bool, Compression, tuple[float, float, float]], ...] = (
 )
 
 
-def parity_cases(datasets: Sequence[Path]) -> tuple[tuple[Volume, ...], bool]:
-    """The first test scans of each dataset (of any split where it has none), and whether any dataset is made up.
+@dataclass(frozen=True)
+class GivenCase:
+    """A case that a person gave to the gate.
+
+    Attributes:
+        volume: the image; None for a record alone.
+        covariates: of the record, by the task's names.
+    """
+
+    volume: Volume | None
+    covariates: Mapping[str, float | str] = field(default_factory=dict)
+
+
+def parity_cases(datasets: Sequence[Path]) -> tuple[tuple[GivenCase, ...], bool]:
+    """The first test cases of each dataset (of any split where it has none), and whether any dataset is made up.
 
     Raises:
         InvalidInputError: a folder is no prepared dataset.
         DataError: a scan cannot be read.
     """
-    volumes, phantom = [], False
+    cases, phantom = [], False
     for root in datasets:
         dataset = Dataset.read(root)
         phantom |= dataset.phantom
-        chosen = (dataset.split("test") or dataset.cases)[:PER_DATASET]
-        volumes += [dataset.image(case) for case in chosen]
-    return tuple(volumes), phantom
+        for case in (dataset.split("test") or dataset.cases)[:PER_DATASET]:
+            cases.append(GivenCase(dataset.image(case) if case.image else None, case.covariates))
+    return tuple(cases), phantom
 
 
-def dicom_cases(folders: Sequence[Path], task: TaskSpec) -> tuple[DicomCase, ...]:
+def dicom_cases(folders: Sequence[Path], task: SegmentationTask) -> tuple[DicomCase, ...]:
     """The first cases of each folder of DICOM files, chosen as ``radfed predict`` does.
 
     Raises:
@@ -62,7 +76,7 @@ def dicom_cases(folders: Sequence[Path], task: TaskSpec) -> tuple[DicomCase, ...
     return tuple(found)
 
 
-def made_up_dicom(folder: Path, task: TaskSpec) -> tuple[DicomCase, ...]:
+def made_up_dicom(folder: Path, task: SegmentationTask) -> tuple[DicomCase, ...]:
     """Write the made-up scans of the task as DICOM series, oblique, classic and multi-frame, plain and compressed.
 
     Args:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from radfed.errors import GateError
 from radfed.imaging.nifti import read_image, read_label
 from radfed.inference.checksums import file_digest
 from radfed.inference.model import OnnxModel
-from radfed.inference.predict import MODEL
+from radfed.inference.opened import MODEL
 from radfed.inference.segment import segment
 from radfed.job import Job
 from radfed.ledger import FinalLine, Line, RoundLine, answers_of, conclude, read_ledger, required_of
@@ -20,10 +20,13 @@ from radfed.metrics.pooling import FederatedEvaluation
 from radfed.release.conformance import CASES, VECTORS
 from radfed.release.dicom_parity import DISTANCE_TOLERANCE_MM
 from radfed.release.metadata import network_data_format
-from radfed.release.package import CONFORMANCE, FEDERATED, METADATA, PARITY, TASK, TRAINING, WEIGHTS
+from radfed.release.package import CONFORMANCE, FEDERATED, METADATA, METRICS, PARITY, TASK, TRAINING, WEIGHTS
 from radfed.release.parity import DISAGREEMENT_TOLERANCE, LOGIT_TOLERANCE, ParityReport, torch_predictor
-from radfed.task import TaskSpec
+from radfed.task import OutcomeTask, SegmentationTask, TaskSpec
 from radfed.weights import load_weights, weights_digest
+
+if TYPE_CHECKING:
+    import torch
 
 # Means are written with all their digits; adding them up in another order may change the last.
 _ROUNDING = 1e-9
@@ -47,9 +50,17 @@ class Release(Protocol):
         """The model; raises ``GateError`` if it does not stand alone."""
 
 
+def contract_of(release: Release) -> SegmentationTask | OutcomeTask:
+    """The contract in ``task.yaml``."""
+    task = TaskSpec.read(release.file(TASK))
+    if not isinstance(task, SegmentationTask | OutcomeTask):
+        raise GateError(f"{TASK}: got a task of the kind {task.kind}, which has no release")
+    return task
+
+
 def check_contract(release: Release) -> str:
     """``task.yaml`` and the job's task equal the contract inside ``model.onnx``."""
-    task = TaskSpec.read(release.file(TASK))
+    task = contract_of(release)
     job = Job.read_json(release.file(f"{TRAINING}/job.json"))
     for where, other in ((MODEL, release.model.task), (f"{TRAINING}/job.json", job.task)):
         if other.digest != task.digest:
@@ -60,7 +71,7 @@ def check_contract(release: Release) -> str:
 def check_metadata(release: Release) -> str:
     """``metadata.json`` names the task and says what goes in and out as the contract does."""
     content = json.loads(release.file(METADATA).read_text(encoding="utf-8"))
-    task = TaskSpec.read(release.file(TASK))
+    task = contract_of(release)
     if content["name"] != task.name:
         raise GateError(f"names the task {content['name']!r:.80}, the contract is {task.name!r}")
     if content["network_data_format"] != network_data_format(task):
@@ -103,12 +114,16 @@ def check_weights(release: Release) -> str:
 
 
 def check_evaluation(release: Release) -> str:
-    """The sites' pooled test scores are of this model, and the pooled means follow from the sites'."""
+    """Pooled test scores, and a report beside them, are of this model; pooled means follow from the sites'."""
+    _check_metrics(release)
     if not release.has(FEDERATED):
         return "no site was asked for test scores"
     evaluation = FederatedEvaluation.read(release.file(FEDERATED))
     if evaluation.model != release.model.weights_digest:
         raise GateError(f"it is of another model: {evaluation.model[:12]}")
+    foreign = sorted(set(evaluation.pooled) - set(contract_of(release).measured))
+    if foreign:
+        raise GateError(f"it scores what the task does not measure: {', '.join(foreign)[:80]}")
     for label, score in evaluation.pooled.items():
         parts = [scores[label] for scores in evaluation.sites.values() if label in scores]
         cases = sum(part.cases for part in parts)
@@ -117,6 +132,16 @@ def check_evaluation(release: Release) -> str:
             raise GateError(f"{label}: {score.cases} cases, mean {score.mean}; the sites' lines give {cases}, {mean}")
     cases = max((score.cases for score in evaluation.pooled.values()), default=0)
     return f"{cases} test cases of {len(evaluation.sites)} sites"
+
+
+def _check_metrics(release: Release) -> None:
+    """The figures of a report in the release, if there is one, are of its model."""
+    if not release.has(METRICS):
+        return
+    stated = json.loads(release.file(METRICS).read_text(encoding="utf-8")).get("model_digest")
+    model = file_digest(release.file(MODEL))
+    if stated and stated != model:
+        raise GateError(f"{METRICS} is of another model: {stated!r:.14}, {MODEL} is {model[:12]}")
 
 
 def check_parity_report(release: Release) -> str:
@@ -141,19 +166,19 @@ def check_parity_report(release: Release) -> str:
 
 def check_conformance_logits(release: Release) -> str:
     """One stored window gives the stored logits."""
-    window, expected = _vectors(release)
-    return f"largest difference {_compare_logits(release.model(window), expected):.1e}"
+    vectors = read_vectors(release, ("window", "logits"))
+    return f"largest difference {compare_logits(release.model(vectors['window']), vectors['logits']):.1e}"
 
 
 def check_conformance_masks(release: Release) -> str:
     """Each stored scan gives the stored mask, on the scan's own grid."""
-    worst = 0.0
+    worst, task = 0.0, release.model.segmentation
     for name in CASES:
         scan = read_image(release.file(f"{CONFORMANCE}/{name}.nii.gz"))
         expected = read_label(release.file(f"{CONFORMANCE}/{name}.mask.nii.gz"))
         if expected.shape != scan.shape or not np.allclose(expected.affine, scan.affine, atol=1e-3):
             raise GateError(f"{name}: the mask's grid is not the scan's")
-        share = float(np.mean(segment(scan, release.model.task, release.model) != expected.array[0]))
+        share = float(np.mean(segment(scan, task, release.model) != expected.array[0]))
         if share > DISAGREEMENT_TOLERANCE:
             raise GateError(
                 f"{name}: the mask differs in a share of {share:.3g} of voxels, allowed is {DISAGREEMENT_TOLERANCE:g}"
@@ -164,31 +189,44 @@ def check_conformance_masks(release: Release) -> str:
 
 def check_rebuild(release: Release) -> str:
     """The torch network with ``model.safetensors`` gives the logits of ``model.onnx``."""
+    network = load_network(release)
+    window = read_vectors(release, ("window", "logits"))["window"]
+    return f"largest difference {compare_logits(torch_predictor(network)(window), release.model(window)):.1e}"
+
+
+def load_network(release: Release) -> "torch.nn.Module":
+    """The torch network of ``task.yaml`` with ``model.safetensors``.
+
+    Raises:
+        NotVerifiableError: torch is not installed.
+        GateError: the weights are of another network.
+    """
     try:
         import torch
 
         from radfed.training.networks import build_network
     except ImportError as error:
         raise NotVerifiableError(f"{error.name} is not installed here; pip install radfed[train]") from error
-    window, _ = _vectors(release)
-    network = build_network(TaskSpec.read(release.file(TASK)), seed=0)
+    network = build_network(contract_of(release), seed=0)
     weights = load_weights(release.file(WEIGHTS))
     try:
         network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
     except RuntimeError as error:
         raise GateError(f"{WEIGHTS} does not fit the network: {str(error)[:200]}") from error
-    return f"largest difference {_compare_logits(torch_predictor(network)(window), release.model(window)):.1e}"
+    return network
 
 
-def _vectors(release: Release) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def read_vectors(release: Release, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The arrays of ``logits.safetensors``, finite and not empty."""
     vectors: dict[str, NDArray[Any]] = load_weights(release.file(f"{CONFORMANCE}/{VECTORS}"))
-    window, expected = vectors["window"], vectors["logits"]
-    if not (np.isfinite(window).all() and np.isfinite(expected).all() and window.size):
+    if set(vectors) != set(names):
+        raise GateError(f"{VECTORS} must hold {', '.join(names)}, got {', '.join(sorted(vectors))}")
+    if not all(np.isfinite(array).all() and array.size for array in vectors.values()):
         raise GateError(f"{VECTORS} holds NaN or infinity, or nothing")
-    return window, expected
+    return vectors
 
 
-def _compare_logits(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+def compare_logits(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """Largest difference; the tolerance grows with the logits, as rounding does."""
     if got.shape != expected.shape:
         raise GateError(f"logits have the shape {got.shape}, expected is {expected.shape}")

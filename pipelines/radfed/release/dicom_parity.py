@@ -12,6 +12,7 @@ from pydicom.uid import UID
 from radfed.dataset.channels import one_image
 from radfed.errors import GateError, RadfedError
 from radfed.imaging.dicom.index import Series
+from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.dicom.read import ScannedVolume, read_series
 from radfed.imaging.nifti import read_label, write_mask
 from radfed.imaging.objects.mapping import to_label
@@ -22,7 +23,7 @@ from radfed.inference.segment import segment
 from radfed.inference.sliding_window import Predictor
 from radfed.release.witness import read_planes, segment_points
 from radfed.settings import Settings
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 
 DISTANCE_TOLERANCE_MM = 1e-2
 """Decimal text in headers and float32 in NIfTI lose less; half a voxel, or a mirrored axis, is far more."""
@@ -63,7 +64,7 @@ class DicomCase:
 
 
 def check_dicom(
-    number: int, case: DicomCase, task: TaskSpec, reference: Predictor, model: Predictor, tolerance: float
+    number: int, case: DicomCase, task: SegmentationTask, reference: Predictor, model: Predictor, tolerance: float
 ) -> DicomCheck:
     """Read a case, segment it with both, write both masks as SEG and NIfTI, and read them again.
 
@@ -83,7 +84,7 @@ def check_dicom(
     """
     where = f"parity: DICOM case {number}"
     try:
-        scans = [read_series(series) for series in case.channels]
+        scans = [read_series(series, ReadOptions().of(task)) for series in case.channels]
         volume = one_image([scan.volume for scan in scans], task)
         for scan in scans:
             check_reading(scan)
@@ -138,7 +139,7 @@ def check_reading(scanned: ScannedVolume) -> None:
         raise GateError(f"the volume has {scanned.volume.array.size} voxels, its files have {pixels} pixels")
 
 
-def probe(shape: tuple[int, int, int], task: TaskSpec) -> NDArray[np.uint8]:
+def probe(shape: tuple[int, int, int], task: SegmentationTask) -> NDArray[np.uint8]:
     """A mask ``(H, W, D)`` that no flip or swap of axes maps onto itself, with every label if slices suffice."""
     height, width, depth = shape
     mask = np.zeros(shape, dtype=np.uint8)
@@ -156,7 +157,7 @@ class _Trip:
     distance: float
 
 
-def _round_trip(mask: NDArray[np.uint8], scanned: ScannedVolume, task: TaskSpec) -> _Trip:
+def _round_trip(mask: NDArray[np.uint8], scanned: ScannedVolume, task: SegmentationTask) -> _Trip:
     """Write a mask as SEG and as NIfTI and read both again."""
     with tempfile.TemporaryDirectory(prefix="radfed-parity-") as folder:
         seg, nifti = Path(folder, "mask.seg.dcm"), Path(folder, "mask.nii.gz")
@@ -173,7 +174,7 @@ def _round_trip(mask: NDArray[np.uint8], scanned: ScannedVolume, task: TaskSpec)
     return _Trip(back, distance)
 
 
-def _check_world(points: dict[str, NDArray[np.float64]], mask: Volume, task: TaskSpec) -> float:
+def _check_world(points: dict[str, NDArray[np.float64]], mask: Volume, task: SegmentationTask) -> float:
     """Compare the voxels of a SEG with a mask's, label by label, in world coordinates; the largest distance (mm)."""
     largest = 0.0
     for label in task.labels:

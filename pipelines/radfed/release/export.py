@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,15 @@ import onnx
 
 from radfed import __version__
 from radfed.errors import GateError
+from radfed.inference.header import INPUT, OUTPUT, inputs_of
 from radfed.inference.model import (
     FIXED_ROI_KEY,
-    INPUT,
-    OUTPUT,
     TASK_DIGEST_KEY,
     TASK_KEY,
     VERSION_KEY,
     WEIGHTS_KEY,
 )
-from radfed.task import SwinUNETRNetwork, TaskSpec
+from radfed.task import OutcomeTask, SegmentationTask, SwinUNETRNetwork
 
 if TYPE_CHECKING:
     import torch
@@ -36,19 +35,23 @@ _AXES = {2: "H", 3: "W", 4: "D"}
 _CHATTY = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "torch._inductor", "onnxscript", "onnx_ir")
 
 
-def needs_fixed_roi(task: TaskSpec) -> bool:
-    """Whether the task's network can only be exported for windows of ``roi_size``.
+def needs_fixed_roi(task: SegmentationTask | OutcomeTask) -> bool:
+    """Whether the task's network takes images of one size only: windows of ``roi_size``, or ``image.size``.
 
-    The attention windows of SwinUNETR are laid out for one input size while tracing.
+    The attention windows of SwinUNETR are laid out for one input size while tracing; an outcome task has one size.
     """
-    return isinstance(task.network, SwinUNETRNetwork)
+    return isinstance(task, OutcomeTask) or isinstance(task.network, SwinUNETRNetwork)
 
 
-def export_onnx(network: "torch.nn.Module", task: TaskSpec, path: Path, weights_digest: str) -> None:
+def export_onnx(
+    network: "torch.nn.Module", task: SegmentationTask | OutcomeTask, path: Path, weights_digest: str
+) -> None:
     """Write a network in evaluation mode as ONNX, opset 20, weights inside; equal networks give equal bytes.
 
-    The input ``image`` is float32 ``(B, C, H, W, D)``, the output ``logits`` ``(B, K + 1, H, W, D)``. B is free; H, W
-    and D are free multiples of the network's total stride, or for a SwinUNETR exactly ``task.roi_size``.
+    Of segmentation the input ``image`` is float32 ``(B, C, H, W, D)``, the output ``logits`` ``(B, K + 1, H, W, D)``,
+    in 2 dimensions without D. B is free; the others are free multiples of the network's total stride, or for a
+    SwinUNETR exactly ``task.roi_size``. Of an outcome task the inputs are ``image`` ``(B, C, *size)`` and
+    ``covariates`` ``(B, width)``, as far as the task has them, and the output is ``logits`` ``(B, outputs)``.
 
     Args:
         network: the task's network; it is left as it is.
@@ -60,7 +63,9 @@ def export_onnx(network: "torch.nn.Module", task: TaskSpec, path: Path, weights_
         GateError: torch cannot export the network.
     """
     fixed = needs_fixed_roi(task)
-    model = _trace(network, task, free_axes={} if fixed else _AXES)
+    inputs = {INPUT: (len(task.channels), *task.window)} if isinstance(task, SegmentationTask) else inputs_of(task)
+    free = {axis: name for axis, name in _AXES.items() if not fixed and axis < 1 + len(inputs[INPUT])}
+    model = _trace(network, task.network.name, inputs, free)
     _strip(model)
     del model.graph.value_info[:]
     _declare_output(model, task)
@@ -82,31 +87,33 @@ def export_onnx(network: "torch.nn.Module", task: TaskSpec, path: Path, weights_
         beside.unlink(missing_ok=True)
 
 
-def _trace(network: "torch.nn.Module", task: TaskSpec, free_axes: dict[int, str]) -> onnx.ModelProto:
+def _trace(
+    network: "torch.nn.Module", name: str, inputs: Mapping[str, tuple[int, ...]], free_axes: dict[int, str]
+) -> onnx.ModelProto:
     import torch
 
     # A copy, so that the caller's mode, device and memory format stay.
     traced = copy.deepcopy(network).to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     # A batch of 1 would be taken for a constant.
-    example = torch.from_numpy(np.zeros((2, len(task.channels), *task.roi_size), dtype=np.float32))
+    examples = tuple(torch.from_numpy(np.zeros((2, *shape), dtype=np.float32)) for shape in inputs.values())
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 traced,
-                (example,),
+                examples,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[INPUT],
+                input_names=list(inputs),
                 output_names=[OUTPUT],
-                dynamic_shapes=({0: "batch", **free_axes},),
+                dynamic_shapes=tuple({0: "batch", **free_axes} for _ in examples),
                 external_data=False,
                 verbose=False,
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0:1]
-        raise GateError(f"export: torch cannot export {task.network.name}: {' '.join(reason)[:300]}") from error
+        raise GateError(f"export: torch cannot export {name}: {' '.join(reason)[:300]}") from error
     if program is None:
-        raise GateError(f"export: torch gave no program for {task.network.name}")
+        raise GateError(f"export: torch gave no program for {name}")
     model: onnx.ModelProto = program.model_proto
     return model
 
@@ -141,13 +148,14 @@ def _strip(message: Any) -> None:  # noqa: ANN401 - protobuf has no types
                 _strip(part)
 
 
-def _declare_output(model: onnx.ModelProto, task: TaskSpec) -> None:
+def _declare_output(model: onnx.ModelProto, task: SegmentationTask | OutcomeTask) -> None:
     """Give the output the input's axes: torch writes formulae that hold for every size, the contract knows better."""
     given = model.graph.input[0].type.tensor_type.shape.dim
     declared = model.graph.output[0].type.tensor_type.shape.dim
-    for index, (source, target) in enumerate(zip(given, declared, strict=True)):
+    # Of an outcome task only the batch is shared.
+    for index, target in enumerate(declared):
         if index == 1:
             target.Clear()
-            target.dim_value = len(task.labels) + 1
+            target.dim_value = task.outputs
         else:
-            target.CopyFrom(source)
+            target.CopyFrom(given[index])

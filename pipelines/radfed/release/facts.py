@@ -22,7 +22,9 @@ class RoundFacts(Settings):
     round: int
     accepted: int = Field(description="Updates in the aggregate")
     loss: float | None = Field(description="Mean training loss over the accepted sites, weighted by cases")
-    metric: float | None = Field(description="Mean validation Dice of the round's aggregate")
+    metric: float | None = Field(
+        description="Validation of the round's aggregate: mean Dice, 1 less the mean Brier score, or concordance"
+    )
     metric_cases: int
 
 

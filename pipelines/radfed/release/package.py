@@ -13,25 +13,30 @@ from typing import Any
 from numpy.typing import NDArray
 
 from radfed.errors import GateError, InvalidInputError
-from radfed.imaging.volume import Volume
 from radfed.inference.model import OnnxModel
-from radfed.inference.predict import MODEL
+from radfed.inference.opened import MODEL
+from radfed.inference.operating import OPERATING
 from radfed.job import Job
 from radfed.ledger import final_of, read_ledger
 from radfed.metrics.pooling import FederatedEvaluation
 from radfed.release.card import model_card
+from radfed.release.cases import GivenCase
 from radfed.release.conformance import synthetic_cases, write_vectors
 from radfed.release.export import export_onnx
 from radfed.release.facts import TrainingFacts, training_facts
 from radfed.release.metadata import bundle_metadata, installed_packages
+from radfed.release.outcome_conformance import write_outcome_vectors
+from radfed.release.outcome_parity import OutcomeParityReport, check_outcome_parity
 from radfed.release.parity import ParityReport, check_parity
 from radfed.release.seal import check_sums, seal
-from radfed.task import TaskSpec
+from radfed.task import OutcomeTask, SegmentationTask
 from radfed.weights import load_weights, save_weights, weights_digest
 
 WEIGHTS, TASK, METADATA, CARD = "model.safetensors", "task.yaml", "metadata.json", "README.md"
 TRAINING, EVALUATION, CONFORMANCE = "training", "evaluation", "conformance"
 PARITY, FEDERATED = f"{EVALUATION}/parity.json", f"{EVALUATION}/federated.json"
+METRICS = f"{EVALUATION}/metrics.json"
+"""Added later, by who scored the release."""
 RUN_EVALUATION = "evaluation.json"
 """In a run folder: the sites' test scores, pooled by the server."""
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -52,20 +57,22 @@ class _Run:
 def build_release(
     run: Path,
     out: Path,
-    cases: Sequence[Volume] = (),
+    cases: Sequence[GivenCase] = (),
     version: str | None = None,
     phantom: bool = False,
     dicom: Sequence[Path] = (),
+    datasets: Sequence[Path] = (),
 ) -> Path:
     """Package the best model of a run as ``<out>/<task>-<version>/``.
 
     Args:
         run: what ``radfed job simulate`` wrote.
         out: the folder in which the release's folder is made.
-        cases: scans for the whole-case parity check; none takes made-up ones.
+        cases: cases for the parity check of whole cases; without any, made-up ones alone.
         version: of the release; None takes the task's.
         phantom: whether the model was trained on made-up data; a task that says so of itself counts too.
-        dicom: folders of DICOM files for the parity check from the files to the SEG; none takes made-up ones.
+        dicom: folders of DICOM files for the parity check from the files on; without any, made-up ones alone.
+        datasets: prepared datasets whose validation cases fix the operating point of an outcome task.
 
     Returns:
         The release's folder. On any error nothing is left behind.
@@ -87,8 +94,8 @@ def build_release(
     stage = out / f".{name}.{secrets.token_hex(4)}"
     stage.mkdir()
     try:
-        parity = _write_model(stage, opened, tuple(cases) or synthetic_cases(task), dicom)
-        _fill(stage, opened, parity, version, phantom or _says_phantom(task))
+        parity = _write_model(stage, opened, cases, dicom)
+        _fill(stage, opened, parity, version, phantom or _says_phantom(task), datasets)
         seal(stage)
         os.rename(stage, target)
     finally:
@@ -158,34 +165,57 @@ def _evaluation(path: Path, digest: str) -> FederatedEvaluation | None:
     return evaluation
 
 
-def _fill(stage: Path, run: _Run, parity: ParityReport, version: str, phantom: bool) -> None:
+def _fill(
+    stage: Path,
+    run: _Run,
+    parity: ParityReport | OutcomeParityReport,
+    version: str,
+    phantom: bool,
+    datasets: Sequence[Path],
+) -> None:
+    # Statistics take a second to import, and who verifies a release needs names from here only.
+    from radfed.release.operating import find_thresholds
+
     task = run.job.task
     (stage / TASK).write_text(task.to_yaml(), encoding="utf-8")
     (stage / EVALUATION).mkdir()
     (stage / PARITY).write_text(parity.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if run.evaluation is not None:
         (stage / FEDERATED).write_text(run.evaluation.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    write_vectors(stage / CONFORMANCE, OnnxModel.load(stage / MODEL))
+    model = OnnxModel.load(stage / MODEL)
+    operating = find_thresholds(model, datasets) if isinstance(task, OutcomeTask) else None
+    if operating is not None:
+        (stage / OPERATING).write_text(operating.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if isinstance(task, OutcomeTask):
+        write_outcome_vectors(stage / CONFORMANCE, model, operating.thresholds if operating else {})
+    else:
+        write_vectors(stage / CONFORMANCE, model)
     _write_training(stage / TRAINING, run)
     _write_json(stage / METADATA, bundle_metadata(task, version, phantom))
-    (stage / CARD).write_text(model_card(task, version, run.facts, parity, phantom, run.evaluation), encoding="utf-8")
+    card = model_card(task, version, run.facts, parity, phantom, run.evaluation, operating)
+    (stage / CARD).write_text(card, encoding="utf-8")
 
 
-def _write_model(stage: Path, run: _Run, cases: Sequence[Volume], dicom: Sequence[Path]) -> ParityReport:
+def _write_model(
+    stage: Path, run: _Run, cases: Sequence[GivenCase], dicom: Sequence[Path]
+) -> ParityReport | OutcomeParityReport:
     """Write both forms of the model and let them pass the gate."""
     import torch
 
     from radfed.training.networks import build_network
 
-    task = run.job.task
+    task, path = run.job.task, stage / MODEL
     network = build_network(task, run.job.job.training.seed)
     try:
         network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in run.weights.items()})
     except RuntimeError as error:
         raise GateError(f"best.safetensors does not fit the task's {task.network.name}: {str(error)[:300]}") from error
     save_weights(stage / WEIGHTS, run.weights)
-    export_onnx(network, task, stage / MODEL, run.digest)
-    return check_parity(network, stage / MODEL, task, cases, dicom)
+    export_onnx(network, task, path, run.digest)
+    if isinstance(task, OutcomeTask):
+        return check_outcome_parity(network, path, task, cases, dicom)
+    volumes = tuple(case.volume for case in cases if case.volume is not None)
+    return check_parity(network, path, task, volumes or synthetic_cases(task), dicom)
 
 
 def _write_training(folder: Path, run: _Run) -> None:
@@ -196,7 +226,7 @@ def _write_training(folder: Path, run: _Run) -> None:
     (folder / "environment.txt").write_text(installed_packages(), encoding="utf-8")
 
 
-def _says_phantom(task: TaskSpec) -> bool:
+def _says_phantom(task: SegmentationTask | OutcomeTask) -> bool:
     return "phantom" in f"{task.name} {task.description}".lower()
 
 

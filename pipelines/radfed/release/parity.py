@@ -26,7 +26,7 @@ from radfed.release.cases import dicom_cases, made_up_dicom
 from radfed.release.dicom_parity import DISTANCE_TOLERANCE_MM, DicomCase, DicomCheck, check_dicom
 from radfed.release.export import needs_fixed_roi
 from radfed.settings import Settings
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask, TaskSpec
 
 if TYPE_CHECKING:
     import torch
@@ -37,13 +37,13 @@ DISAGREEMENT_TOLERANCE = 1e-4
 BATCHES = (1, 3)
 _SEED = 20
 # What torch raises from inside a network, whose code is not ours.
-_TORCH_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AssertionError)
+TORCH_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AssertionError)
 
 
 class WindowCheck(Settings):
     """Torch against ONNX Runtime on one batch of windows."""
 
-    shape: tuple[int, ...] = Field(description="(B, C, H, W, D)")
+    shape: tuple[int, ...] = Field(description="(B, C, H, W, D), or without D")
     content: str
     largest_difference: float = Field(description="Of logits, absolute")
     largest_logit: float
@@ -77,28 +77,51 @@ class ParityReport(Settings):
     dicom: tuple[DicomCheck, ...]
 
 
-def torch_predictor(network: "torch.nn.Module") -> Predictor:
-    """A copy of a network, on the CPU, whose errors come out as ``GateError``."""
+def read_exported(path: Path, task: TaskSpec) -> OnnxModel:
+    """The exported file of a task.
+
+    Raises:
+        GateError: it cannot be used, or carries another contract.
+    """
+    try:
+        model = OnnxModel.load(path)
+    except RadfedError as error:
+        raise GateError(f"parity: the exported file cannot be used: {error}") from error
+    if model.task.digest != task.digest:
+        raise GateError(f"parity: the file carries another contract ({model.task.digest[:12]}, not {task.digest[:12]})")
+    return model
+
+
+def on_cpu(network: "torch.nn.Module") -> "tuple[torch.nn.Module, torch.device]":
+    """A copy of a network on the CPU, in the usual memory format, and that device."""
     import torch
 
+    cpu = torch.device("cpu")
+    return copy.deepcopy(network).to(device=cpu, memory_format=torch.contiguous_format), cpu  # type: ignore[call-overload]
+
+
+def in_a_line(error: Exception) -> str:
+    """What torch said, short enough for a message."""
+    return " ".join([type(error).__name__, *str(error).split()])[:240]
+
+
+def torch_predictor(network: "torch.nn.Module") -> Predictor:
+    """A copy of a network, on the CPU, whose errors come out as ``GateError``."""
     from radfed.training.predictor import TorchPredictor
 
-    cpu = torch.device("cpu")
-    apart = copy.deepcopy(network).to(device=cpu, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    quiet = TorchPredictor(apart, cpu)
+    quiet = TorchPredictor(*on_cpu(network))
 
     def predict(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             return quiet(np.ascontiguousarray(windows))
-        except _TORCH_ERRORS as error:
-            reason = " ".join([type(error).__name__, *str(error).split()])[:240]
-            raise GateError(f"parity: torch failed on windows of shape {windows.shape}: {reason}") from error
+        except TORCH_ERRORS as error:
+            raise GateError(f"parity: torch failed on windows of shape {windows.shape}: {in_a_line(error)}") from error
 
     return predict
 
 
 def check_parity(
-    network: "torch.nn.Module", path: Path, task: TaskSpec, cases: Sequence[Volume], dicom: Sequence[Path] = ()
+    network: "torch.nn.Module", path: Path, task: SegmentationTask, cases: Sequence[Volume], dicom: Sequence[Path] = ()
 ) -> ParityReport:
     """Compare a network with its exported file.
 
@@ -119,12 +142,7 @@ def check_parity(
     given = dicom_cases(dicom, task)
     if not cases:
         raise GateError("parity: got no case to segment; give at least one scan")
-    try:
-        model = OnnxModel.load(path)
-    except RadfedError as error:
-        raise GateError(f"parity: the exported file cannot be used: {error}") from error
-    if model.task.digest != task.digest:
-        raise GateError(f"parity: the file carries another contract ({model.task.digest[:12]}, not {task.digest[:12]})")
+    model = read_exported(path, task)
     reference = torch_predictor(network)
     windows = tuple(_check_window(content, window, reference, model) for content, window in _windows(task, model))
     if model.fixed_roi != needs_fixed_roi(task):
@@ -143,17 +161,16 @@ def check_parity(
     )
 
 
-def _windows(task: TaskSpec, model: OnnxModel) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _windows(task: SegmentationTask, model: OnnxModel) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Seeded batches: noise alone, and a body with bright blobs, at every batch size and window shape."""
-    shapes = [task.roi_size]
+    shapes = [task.window]
     if not model.fixed_roi:
-        height, width, depth = (side + task.network.total_stride for side in task.roi_size)
-        shapes.append((height, width, depth))
+        shapes.append(tuple(side + task.network.total_stride for side in task.window))
     rng = np.random.default_rng(_SEED)
     for shape, batch in product(shapes, BATCHES):
         noise = rng.standard_normal((batch, len(task.channels), *shape)).astype(np.float32)
         yield "noise", noise
-        blobs = ndimage.gaussian_filter(noise, sigma=(0, 0, 3, 3, 3), mode="wrap")
+        blobs = ndimage.gaussian_filter(noise, sigma=(0, 0, *(3 for _ in shape)), mode="wrap")
         body = np.where(blobs > 0, 1.5, -0.5) + 0.1 * noise
         yield "blobs", body.astype(np.float32)
 
@@ -187,7 +204,7 @@ def _check_window(content: str, window: NDArray[np.float32], reference: Predicto
     )
 
 
-def _check_case(number: int, case: Volume, task: TaskSpec, reference: Predictor, model: OnnxModel) -> CaseCheck:
+def _check_case(number: int, case: Volume, task: SegmentationTask, reference: Predictor, model: OnnxModel) -> CaseCheck:
     try:
         expected, got = segment(case, task, reference), segment(case, task, model)
     except GateError:
@@ -204,7 +221,7 @@ def _check_case(number: int, case: Volume, task: TaskSpec, reference: Predictor,
 
 
 def _check_dicom(
-    given: tuple[DicomCase, ...], task: TaskSpec, reference: Predictor, model: OnnxModel
+    given: tuple[DicomCase, ...], task: SegmentationTask, reference: Predictor, model: OnnxModel
 ) -> tuple[DicomCheck, ...]:
     with tempfile.TemporaryDirectory(prefix="radfed-parity-") as folder:
         cases = given or made_up_dicom(Path(folder), task)

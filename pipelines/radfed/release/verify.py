@@ -8,7 +8,7 @@ from typing import Literal
 from radfed.errors import GateError, InvalidInputError
 from radfed.inference.checksums import SUMS, file_digest, read_sums
 from radfed.inference.model import OnnxModel
-from radfed.inference.predict import MODEL
+from radfed.inference.opened import MODEL
 from radfed.release.claims import (
     NotVerifiableError,
     check_conformance_logits,
@@ -20,11 +20,19 @@ from radfed.release.claims import (
     check_parity_report,
     check_rebuild,
     check_weights,
+    contract_of,
 )
 from radfed.release.onnx_audit import check_self_contained
+from radfed.release.outcome_claims import (
+    check_outcome_answers,
+    check_outcome_logits,
+    check_outcome_parity_report,
+    check_outcome_rebuild,
+)
 from radfed.release.package import CARD, CONFORMANCE, METADATA, PARITY, TASK, TRAINING, WEIGHTS
 from radfed.release.seal import release_files
 from radfed.settings import Settings
+from radfed.task import OutcomeTask
 
 Verdict = Literal["PASS", "FAIL", "NOT VERIFIABLE"]
 REQUIRED = (
@@ -109,7 +117,27 @@ def verify(release: Path) -> VerifyReport:
     if not release.is_dir():
         raise InvalidInputError(f"{release}: is no folder; give a release that 'radfed release build' wrote")
     opened = OpenRelease(release)
-    checks: tuple[tuple[str, str, Callable[[OpenRelease], str]], ...] = (
+    claims = tuple(_judge(name, says, partial(check, opened)) for name, says, check in _checks(opened))
+    return VerifyReport(release=release.resolve().name, claims=claims)
+
+
+Check = Callable[[OpenRelease], str]
+
+
+def _checks(release: OpenRelease) -> tuple[tuple[str, str, Check], ...]:
+    """Name, what it says, and how it is checked, of each claim."""
+    parity: Check = check_parity_report
+    logits: Check = check_conformance_logits
+    rebuild: Check = check_rebuild
+    cases: tuple[str, str, Check] = (
+        "conformance_masks",
+        "the model gives the expected masks here",
+        check_conformance_masks,
+    )
+    if _answers(release):
+        parity, logits, rebuild = check_outcome_parity_report, check_outcome_logits, check_outcome_rebuild
+        cases = ("conformance_answers", "the model gives the expected answers here", check_outcome_answers)
+    return (
         ("plain", "it holds plain files only, no links", _check_plain),
         ("complete", "every file it needs is there and listed", _check_complete),
         ("digests", f"every file has the digest in {SUMS}, and none is extra", _check_digests),
@@ -118,14 +146,21 @@ def verify(release: Path) -> VerifyReport:
         ("metadata", "metadata.json describes the contract", check_metadata),
         ("ledger", "the outcome follows from the ledger's lines", check_ledger),
         ("weights", "model.safetensors is the ledger's model and model.onnx's", check_weights),
-        ("parity", "evaluation/parity.json is of this model and within tolerance", check_parity_report),
+        ("parity", "evaluation/parity.json is of this model and within tolerance", parity),
         ("evaluation", "the sites' test scores, if there are any, are of this model", check_evaluation),
-        ("conformance_logits", "the model gives the expected logits here", check_conformance_logits),
-        ("conformance_masks", "the model gives the expected masks here", check_conformance_masks),
-        ("rebuild", "the network rebuilt from task.yaml and model.safetensors equals model.onnx", check_rebuild),
+        ("conformance_logits", "the model gives the expected logits here", logits),
+        cases,
+        ("rebuild", "the network rebuilt from task.yaml and model.safetensors equals model.onnx", rebuild),
     )
-    claims = tuple(_judge(name, says, partial(check, opened)) for name, says, check in checks)
-    return VerifyReport(release=release.resolve().name, claims=claims)
+
+
+def _answers(release: OpenRelease) -> bool:
+    """Whether its task has one answer a case; a release without a readable task fails its claims as one with masks."""
+    try:
+        return isinstance(contract_of(release), OutcomeTask)
+    except Exception:
+        # Deliberately everything, as in _judge: the claim about the contract says what is wrong with it.
+        return False
 
 
 def _judge(name: str, says: str, check: Callable[[], str]) -> Claim:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from radfed.errors import InvalidInputError
+from radfed.files import put_text
 from radfed.metrics.intervals import Bootstrap
-from radfed.settings import Settings, explain
-from radfed.validation.results import CaseResult, Evaluation, write_atomically
+from radfed.settings import Settings
+from radfed.validation.results import CaseResult, Evaluation, read_as
 from radfed.validation.summary import METRICS, Metric, Statistic, case_value, statistic
 
 
@@ -58,7 +58,7 @@ def compare(
 
 def dump_comparison(rows: tuple[ComparisonRow, ...], path: Path) -> None:
     """Write a comparison as JSON. It holds means only, no case, and may travel in a release."""
-    write_atomically(path, _Comparison(rows=rows).model_dump_json(indent=1) + "\n")
+    put_text(path, _Comparison(rows=rows).model_dump_json(indent=1) + "\n")
 
 
 def load_comparison(path: Path) -> tuple[ComparisonRow, ...]:
@@ -67,12 +67,7 @@ def load_comparison(path: Path) -> tuple[ComparisonRow, ...]:
     Raises:
         InvalidInputError: the file cannot be read, or is no comparison.
     """
-    try:
-        return _Comparison.model_validate_json(path.read_text(encoding="utf-8")).rows
-    except ValidationError as error:
-        raise InvalidInputError(explain(error, _Comparison, path.name)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path.name}: cannot be read as text ({type(error).__name__})") from error
+    return read_as(_Comparison, path).rows
 
 
 def _against(

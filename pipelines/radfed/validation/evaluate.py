@@ -1,27 +1,25 @@
 """Run a model over datasets and score each case on the scanner's own grid."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radfed.dataset.layout import Case, Dataset
-from radfed.errors import DataError, InvalidInputError
+from radfed.errors import DataError
 from radfed.imaging.volume import Volume
 from radfed.inference.segment import segment
 from radfed.inference.sliding_window import Predictor
 from radfed.metrics.score import score
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
+from radfed.validation.chosen import Progress, choose
 from radfed.validation.results import CaseResult, Evaluation, LabelResult, Split
-
-Progress = Callable[[int, int], None]
-"""Told how many cases are done, and of how many."""
 
 
 def evaluate(
     predict: Predictor,
-    task: TaskSpec,
+    task: SegmentationTask,
     datasets: Sequence[Dataset],
     split: Split = "test",
     on_progress: Progress | None = None,
@@ -41,22 +39,13 @@ def evaluate(
         InvalidInputError: there are no cases in the split, two datasets are of one site, or of another task.
         DataError: a case has no reference, or one on another grid.
     """
-    _check_datasets(datasets, task)
-    chosen = [(dataset, case) for dataset in datasets for case in cases_of(dataset, split)]
-    if not chosen:
-        held = ", ".join(f"{dataset.site}: {len(dataset.cases)} case(s)" for dataset in datasets) or "no dataset"
-        raise InvalidInputError(f"no case in the split {split!r} ({held}); choose another split, or all")
+    chosen = choose(datasets, task, split)
     results = []
     for done, (dataset, case) in enumerate(chosen, start=1):
         results.append(_evaluate_case(predict, task, dataset, case))
         if on_progress is not None:
             on_progress(done, len(chosen))
     return Evaluation(model=model, task=task.name, task_digest=task.digest, split=split, cases=tuple(results))
-
-
-def cases_of(dataset: Dataset, split: Split) -> tuple[Case, ...]:
-    """The cases of a split, ordered by digest; ``all`` takes every split."""
-    return dataset.cases if split == "all" else dataset.split(split)
 
 
 def read_pair(dataset: Dataset, case: Case) -> tuple[Volume, NDArray[np.integer]]:
@@ -76,7 +65,7 @@ def read_pair(dataset: Dataset, case: Case) -> tuple[Volume, NDArray[np.integer]
     return image, reference
 
 
-def _evaluate_case(predict: Predictor, task: TaskSpec, dataset: Dataset, case: Case) -> CaseResult:
+def _evaluate_case(predict: Predictor, task: SegmentationTask, dataset: Dataset, case: Case) -> CaseResult:
     image, reference = read_pair(dataset, case)
     start = time.perf_counter()
     mask = segment(image, task, predict)
@@ -105,16 +94,3 @@ def _evaluate_case(predict: Predictor, task: TaskSpec, dataset: Dataset, case: C
         labels=tuple(labels),
         seconds=seconds,
     )
-
-
-def _check_datasets(datasets: Sequence[Dataset], task: TaskSpec) -> None:
-    sites = [dataset.site for dataset in datasets]
-    twice = sorted({site for site in sites if sites.count(site) > 1})
-    if twice:
-        raise InvalidInputError(f"each site's dataset must be given once, got twice: {', '.join(twice)}")
-    for dataset in datasets:
-        if dataset.task and dataset.task != task.name:
-            raise InvalidInputError(
-                f"{dataset.site}: the dataset was prepared for the task {dataset.task!r}, the model is for "
-                f"{task.name!r}; ingest it with the model's task.yaml"
-            )

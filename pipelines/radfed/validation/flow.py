@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 from radfed.dataset.layout import QUARANTINE, Dataset
 from radfed.errors import InvalidInputError
+from radfed.metrics.small_cells import enough
 from radfed.settings import Settings
 
 
@@ -22,6 +24,21 @@ class SiteFlow(Settings):
     def refused(self) -> int:
         """How many were quarantined, for whatever reason."""
         return sum(self.quarantined.values())
+
+
+def travelling_flow(flow: Sequence[SiteFlow], hidden: Sequence[str]) -> tuple[SiteFlow, ...]:
+    """The sites whose every count may travel: a line with a gap would tell it by what is missing.
+
+    Args:
+        flow: of all sites.
+        hidden: the sites that are not shown by themselves.
+    """
+    return tuple(
+        site
+        for site in flow
+        if site.site not in hidden
+        and all(enough(n) for n in (*site.quarantined.values(), site.training, site.validation, site.test))
+    )
 
 
 def flow_of(dataset: Dataset) -> SiteFlow:

@@ -29,7 +29,7 @@ class SiteHistory:
 
 @dataclass(frozen=True)
 class History:
-    """A run. ``metric`` is the validation Dice of each round's global model over the cases of all sites."""
+    """A run. ``metric`` is the validation score of each round's global model over the cases of all sites."""
 
     rounds: int
     final: FinalLine | None

@@ -1,27 +1,21 @@
 """From results to the page: what the template is given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import jinja2
-
-from radfed.dataset.checks import REASONS
 from radfed.metrics.policy import POLICY
 from radfed.validation import figures, wording
 from radfed.validation.comparison import ComparisonRow
 from radfed.validation.drawing import Picture
 from radfed.validation.history import history_of
 from radfed.validation.results import CaseResult, Evaluation
-from radfed.validation.summary import LEAST_FOR_INTERVAL, GroupSummary, Scores, Summary, case_value
+from radfed.validation.sections import MOST_CASE_ROWS, Cell, render_page, shared_sections
+from radfed.validation.summary import GroupSummary, Scores, Summary, case_value
 from radfed.validation.volumes import agreement
 
 if TYPE_CHECKING:
     from radfed.validation.report import ReportInput
 
-Cell = tuple[str, str]
-"""What a cell of a table says, and its interval below."""
-
-MOST_CASE_ROWS = 100
 MOST_PANELS = 6
 
 
@@ -37,55 +31,31 @@ def render(
         hidden: those sites.
         pictures: False leaves out everything about single cases.
     """
-    evaluation = given.evaluation
+    evaluation, task = given.evaluation, given.task
     history = history_of(given.ledger)
-    curves = figures.learning_curves(history) if history else None
-    times = figures.time_by_site(history) if history else None
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("radfed.validation"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    return environment.get_template("report.html.j2").render(
-        task=given.task,
-        phantom=given.phantom,
-        created=given.created.strftime("%Y-%m-%d %H:%M UTC") if given.created else "",
-        pictures=pictures,
-        hidden=wording.listed(hidden) if hidden else "",
-        on_whom=wording.on_whom(evaluation, summary, history),
-        how_good=[*wording.how_good(summary, given.task), wording.spread_between_sites(summary.sites)],
-        limitations=wording.limitations(given.task, summary, given.phantom, given.flow),
-        facts=_facts(summary),
-        results=_results(summary),
-        dice_figure=figures.dice_by_case(evaluation) if pictures else figures.dice_by_site(summary),
-        volume_rows=[
-            (wording.spoken(label.name), found)
-            for label in given.task.labels
-            if (found := agreement(evaluation, label.name))
+    pooled = summary.pooled
+    shown = {site: group.patients for site, group in summary.sites.items()}
+    content = shared_sections(given, task, history, hidden, pictures) | {
+        "on_whom": wording.on_whom(pooled.cases, pooled.patients, evaluation.sites, evaluation.split, history),
+        "how_good": [*wording.how_good(summary, task), wording.spread_between_sites(summary.sites)],
+        "limitations": wording.limitations(task, pooled.patients, shown, given.phantom, given.flow, wording.DRAWN),
+        "facts": _facts(summary),
+        "results": _results(summary),
+        "dice_figure": figures.dice_by_case(evaluation) if pictures else figures.dice_by_site(summary),
+        "volume_rows": [
+            (wording.spoken(label.name), found) for label in task.labels if (found := agreement(evaluation, label.name))
         ],
-        volume_figures=_volume_figures(evaluation) if pictures else [],
-        compared_here=bool(given.baselines),
-        verdicts=wording.verdicts(comparison) if given.baselines else [],
-        comparison_figure=figures.models_side_by_side(comparison),
-        comparison_table=_comparison_table(comparison),
-        flow=given.flow,
-        reasons=sorted({reason for site in given.flow for reason in site.quarantined}),
-        cases=given.case_pictures if pictures else (),
-        case_rows=_case_rows(evaluation) if pictures else [],
-        case_total=len(evaluation.cases),
-        history=history,
-        participation=wording.participation(history) if history else "",
-        curves=curves,
-        times=times,
-        parity=_flat(given.parity) if given.parity else [],
-        timing=given.timing or {},
-        identity=_identity(given),
-        policy=POLICY,
-        bootstrap=given.bootstrap,
-        number=wording.number,
-        reason_text=lambda reason: REASONS.get(reason, reason),
-        least=LEAST_FOR_INTERVAL,
-        most_rows=MOST_CASE_ROWS,
-    )
+        "volume_figures": _volume_figures(evaluation) if pictures else [],
+        "compared_here": bool(given.baselines),
+        "verdicts": wording.verdicts(comparison) if given.baselines else [],
+        "comparison_figure": figures.models_side_by_side(comparison),
+        "comparison_table": _comparison_table(comparison),
+        "cases": given.case_pictures if pictures else (),
+        "case_rows": _case_rows(evaluation) if pictures else [],
+        "case_total": len(evaluation.cases),
+        "policy": POLICY,
+    }
+    return render_page("segmentation.html.j2", content)
 
 
 def _facts(summary: Summary) -> list[tuple[str, str, str]]:
@@ -191,46 +161,3 @@ def _case_rows(evaluation: Evaluation) -> list[tuple[CaseResult, list[list[str]]
 def _rank(case: CaseResult) -> float:
     value = case_value(case, "dice")
     return 2.0 if value is None else value
-
-
-def _identity(given: "ReportInput") -> list[tuple[str, str]]:
-    """What was checked, by digest."""
-    rows = [("task contract", given.task.digest)]
-    if given.model_digest:
-        rows.insert(0, ("model.onnx", given.model_digest))
-    return rows + [(f"dataset of {site}", digest) for site, digest in sorted(given.dataset_digests.items())]
-
-
-def _flat(content: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested results as rows of name and value; of a list of checks, how many and the largest of each fraction."""
-    rows: list[tuple[str, str]] = []
-    for key, value in content.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            rows += _flat(value, f"{name}: ")
-        elif isinstance(value, list | tuple):
-            checks = [item for item in value if isinstance(item, Mapping)]
-            rows.append((name, f"{len(checks)} checked" if checks else ", ".join(_plain(item) for item in value)))
-            rows += _largest(checks, name)
-        else:
-            rows.append((name, _plain(value)))
-    return rows
-
-
-def _largest(checks: Sequence[Mapping[str, object]], name: str) -> list[tuple[str, str]]:
-    found: dict[str, float] = {}
-    for check in checks:
-        for key, value in check.items():
-            if isinstance(value, float):
-                found[key] = max(value, found.get(key, value))
-    return [
-        (f"{name}: largest {key.removeprefix('largest_').replace('_', ' ')}", _plain(v)) for key, v in found.items()
-    ]
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return wording.DASH if value is None else str(value)

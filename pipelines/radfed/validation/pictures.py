@@ -1,7 +1,8 @@
 """Cases in pictures: three planes through the structures, the reference's outline beside the model's.
 
 Shown as radiologists look at them: the patient's right on the left of the picture, seen from the feet and from the
-front; letters at each edge say so. These pictures hold patient pixels and stay where the patients are.
+front; letters at each edge say so. A volume that is one voxel deep is shown as the one picture that it is, without
+letters and scale: a PNG states neither. These pictures hold patient pixels and stay where the patients are.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from radfed.imaging.nifti import to_ras
 from radfed.imaging.volume import Volume
 from radfed.inference.segment import segment
 from radfed.inference.sliding_window import Predictor
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.validation.drawing import Picture, canvas, styled, to_picture
 from radfed.validation.evaluate import read_pair
 from radfed.validation.results import CaseResult, Evaluation
@@ -84,7 +85,7 @@ def choose_cases(evaluation: Evaluation) -> tuple[tuple[str, CaseResult], ...]:
 
 
 def picture_cases(
-    evaluation: Evaluation, datasets: Sequence[Dataset], task: TaskSpec, predict: Predictor
+    evaluation: Evaluation, datasets: Sequence[Dataset], task: SegmentationTask, predict: Predictor
 ) -> tuple[CasePicture, ...]:
     """Segment the chosen cases again and draw them; no mask is kept from the evaluation.
 
@@ -98,7 +99,7 @@ def picture_cases(
         case = next(case for case in dataset.cases if case.id == result.case)
         image, reference = read_pair(dataset, case)
         mask = segment(image, task, predict)
-        alt = f"{result.case} of {result.site}, the {role} case: outlines of reference and model in three planes."
+        alt = f"{result.case} of {result.site}, the {role} case: outlines of reference and model."
         pictures.append(
             CasePicture(
                 site=result.site,
@@ -118,7 +119,7 @@ def draw_case(
     labels: Sequence[int],
     alt: str,
 ) -> Picture:
-    """Draw three planes through the centre of the structures.
+    """Draw three planes through the centre of the structures, or the one that there is.
 
     Args:
         image: ``(C, H, W, D)`` in any orientation; the first channel is shown.
@@ -135,11 +136,13 @@ def draw_case(
     centre = _centre(cropped[1:], labels)
     low, high = np.percentile(cropped[0], [1, 99])
     with styled():
-        sizes = [_extent(plane, cropped.shape[1:], volume.spacing) for plane in PLANES]
+        planes = tuple(plane for plane in PLANES if volume.shape[plane.axis] == 1) or PLANES
+        sizes = [_extent(plane, cropped.shape[1:], volume.spacing) for plane in planes]
         widths = [size[0] for size in sizes]
         height = max(size[1] for size in sizes)
         figure = canvas(7.4, float(np.clip(7.2 * height / sum(widths), 1.6, 4.2)) + 0.35)
-        for axes, plane, size in zip(figure.subplots(1, 3, width_ratios=widths), PLANES, sizes, strict=True):
+        row = figure.subplots(1, len(planes), width_ratios=widths, squeeze=False)[0]
+        for axes, plane, size in zip(row, planes, sizes, strict=True):
             index = centre[plane.axis]
             shown = [plane.cut(array, index) for array in cropped]
             axes.imshow(
@@ -149,7 +152,9 @@ def draw_case(
             for value in labels:
                 _outline(axes, shown[2] == value, size, PREDICTION, "solid")
                 _outline(axes, shown[1] == value, size, REFERENCE, "dashed")
-            _finish(axes, plane, size)
+            _finish(axes, size)
+            if planes == PLANES:
+                _orient(axes, plane, size)
         handles = [
             Line2D([], [], color=REFERENCE, linestyle="dashed", label="reference"),
             Line2D([], [], color=PREDICTION, label="model"),
@@ -202,12 +207,15 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], size: tuple[float, float], col
     )  # fmt: skip
 
 
-def _finish(axes: Axes, plane: Plane, size: tuple[float, float]) -> None:
-    """Title, letters at the edges, and a bar of 10 mm."""
-    axes.set_title(plane.name)
+def _finish(axes: Axes, size: tuple[float, float]) -> None:
     axes.set_xlim(0, size[0])
     axes.set_ylim(size[1], 0)
     axes.set_axis_off()
+
+
+def _orient(axes: Axes, plane: Plane, size: tuple[float, float]) -> None:
+    """Title, letters at the edges, and a bar of 10 mm."""
+    axes.set_title(plane.name)
     left, right, top, bottom = plane.letters
     places = [(0.02, 0.5, left), (0.98, 0.5, right), (0.5, 0.97, top), (0.5, 0.03, bottom)]
     for x, y, letter in places:

@@ -1,19 +1,20 @@
 """What a model scored, case by case: the record that summaries, comparisons and reports are made from."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
 from radfed.errors import InvalidInputError
+from radfed.files import put_text
 from radfed.metrics.policy import Outcome
 from radfed.settings import Settings, explain
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Split = Literal["training", "validation", "test", "all"]
+_Model = TypeVar("_Model", bound=Settings)
 
 
 class LabelResult(Settings):
@@ -66,7 +67,7 @@ class _Evaluations(Settings):
 
 def dump_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write an evaluation as JSON. It holds a row a case under its pseudonym: it is not for release."""
-    write_atomically(path, evaluation.model_dump_json(indent=1) + "\n")
+    put_text(path, evaluation.model_dump_json(indent=1) + "\n")
 
 
 def load_evaluation(path: Path) -> Evaluation:
@@ -75,15 +76,12 @@ def load_evaluation(path: Path) -> Evaluation:
     Raises:
         InvalidInputError: the file cannot be read, or is no evaluation.
     """
-    try:
-        return Evaluation.model_validate_json(_read(path))
-    except ValidationError as error:
-        raise InvalidInputError(explain(error, Evaluation, path.name)) from error
+    return read_as(Evaluation, path)
 
 
 def dump_evaluations(evaluations: Mapping[str, Evaluation], path: Path) -> None:
     """Write several evaluations, by name of the model, into one file; per case, so not for release."""
-    write_atomically(path, _Evaluations(evaluations=dict(evaluations)).model_dump_json(indent=1) + "\n")
+    put_text(path, _Evaluations(evaluations=dict(evaluations)).model_dump_json(indent=1) + "\n")
 
 
 def load_evaluations(path: Path) -> dict[str, Evaluation]:
@@ -92,10 +90,7 @@ def load_evaluations(path: Path) -> dict[str, Evaluation]:
     Raises:
         InvalidInputError: the file cannot be read, or holds no evaluations.
     """
-    try:
-        return _Evaluations.model_validate_json(_read(path)).evaluations
-    except ValidationError as error:
-        raise InvalidInputError(explain(error, _Evaluations, path.name)) from error
+    return read_as(_Evaluations, path).evaluations
 
 
 def check_split(name: str) -> Split:
@@ -111,18 +106,15 @@ def check_split(name: str) -> Split:
     raise InvalidInputError(f"split must be one of {', '.join(get_args(Split))}, got {name!r}")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text beside ``path`` and rename it there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+def read_as(model: type[_Model], path: Path) -> _Model:
+    """Read a JSON file of that content.
 
-
-def _read(path: Path) -> str:
+    Raises:
+        InvalidInputError: it cannot be read, or a key or value is not allowed.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return model.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise InvalidInputError(explain(error, model, path.name)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path.name}: cannot be read as text ({type(error).__name__})") from error

@@ -11,16 +11,25 @@ from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError
 from radfed.inference.checksums import file_digest
 from radfed.inference.model import OnnxModel
+from radfed.inference.opened import MODEL
+from radfed.inference.operating import read_thresholds
 from radfed.ledger import read_ledger
+from radfed.task import OutcomeTask, SegmentationTask
+from radfed.validation.background import Background
+from radfed.validation.chosen import Progress
 from radfed.validation.comparison import ComparisonRow, load_comparison
-from radfed.validation.evaluate import Progress, evaluate
+from radfed.validation.evaluate import evaluate
 from radfed.validation.flow import flow_of
+from radfed.validation.kinds import AnyEvaluation, AnyReportInput, AnySummary, summarise_any, write_any_report
+from radfed.validation.outcome.comparison import OutcomeRow, load_outcome_comparison
+from radfed.validation.outcome.evaluate import evaluate_outcomes
+from radfed.validation.outcome.pictures import picture_errors
+from radfed.validation.outcome.report import OutcomeReportInput
+from radfed.validation.outcome.results import OutcomeEvaluation, load_outcome_evaluations
 from radfed.validation.pictures import picture_cases
-from radfed.validation.report import METRICS, REPORT, ReportInput, write_report
+from radfed.validation.report import METRICS, REPORT, ReportInput
 from radfed.validation.results import Evaluation, Split, load_evaluations
-from radfed.validation.summary import Summary, summarise
 
-MODEL = "model.onnx"
 LEDGER = "training/ledger.jsonl"
 PARITY = "evaluation/parity.json"
 COMPARISON = "evaluation/comparison.json"
@@ -41,7 +50,7 @@ class Scored:
     model: OnnxModel
     model_digest: str
     datasets: tuple[Dataset, ...]
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
     timing: Mapping[str, float]
 
 
@@ -51,8 +60,8 @@ class Validated:
 
     report: Path
     metrics: Path
-    evaluation: Evaluation
-    summary: Summary
+    evaluation: AnyEvaluation
+    summary: AnySummary
     phantom: bool
 
 
@@ -86,8 +95,8 @@ def validate(
         raise InvalidInputError(f"{compare}: is no file; give comparison.json of 'radfed job simulate --baselines'")
     scored = score(release, datasets, split, on_progress)
     given = report_input(release, scored, pictures, compare=compare)
-    write_report(given, out, pictures, cases)
-    summary = summarise(scored.evaluation, given.bootstrap)
+    write_any_report(given, out, pictures, cases)
+    summary = summarise_any(scored.evaluation, given.bootstrap)
     return Validated(out / REPORT, out / METRICS, scored.evaluation, summary, given.phantom)
 
 
@@ -99,6 +108,7 @@ def score(
     Raises:
         InvalidInputError: the folder is no release, a dataset does not fit, or there is nothing to score.
         DataError: a case cannot be read, or has no reference.
+        GateError: the release's operating point is not the one that it lists.
     """
     path = release / MODEL
     if not path.is_file():
@@ -109,13 +119,19 @@ def score(
     model = OnnxModel.load(path)
     loaded = time.perf_counter()
     opened = tuple(Dataset.read(root) for root in datasets)
-    evaluation = evaluate(model, model.task, opened, split, on_progress)
-    segmenting = sum(case.seconds for case in evaluation.cases)
+    evaluation: AnyEvaluation
+    match model.task:
+        case SegmentationTask():
+            evaluation, what = evaluate(model, model.task, opened, split, on_progress), "segmenting"
+        case OutcomeTask():
+            stated, what = read_thresholds(release, model.weights_digest), "reading and answering"
+            evaluation = evaluate_outcomes(model.answer, model.task, opened, split, on_progress, stated=stated)
+    seconds = sum(case.seconds for case in evaluation.cases)
     timing = {
         "loading the model": loaded - start,
-        "segmenting": segmenting,
-        "segmenting, per case": segmenting / len(evaluation.cases),
-        "reading and measuring": time.perf_counter() - loaded - segmenting,
+        what: seconds,
+        f"{what}, per case": seconds / len(evaluation.cases),
+        "everything else": time.perf_counter() - loaded - seconds,
     }
     return Scored(model, file_digest(path), opened, evaluation, timing)
 
@@ -124,16 +140,16 @@ def report_input(
     release: Path,
     scored: Scored,
     pictures: bool = True,
-    baselines: Mapping[str, Evaluation] | None = None,
+    baselines: Mapping[str, AnyEvaluation] | None = None,
     timing: Mapping[str, float] | None = None,
     compare: Path | None = None,
-) -> ReportInput:
+) -> AnyReportInput:
     """Gather what a report is made from.
 
     Args:
         release: folder that may hold the training ledger, parity and comparison.
         scored: what ``score`` found in it.
-        pictures: whether the best, median and worst cases are drawn.
+        pictures: whether cases are drawn.
         baselines: other models' scores; by default those of ``compare``.
         timing: seconds by step; by default those of the scoring.
         compare: file with other models' scores; by default that of the release, if it has one.
@@ -142,41 +158,66 @@ def report_input(
         InvalidInputError: a file of the release is broken.
         DataError: a case cannot be read for its picture.
     """
-    others, comparison = (dict(baselines), ()) if baselines else read_comparison(compare or release / COMPARISON)
-    shown = picture_cases(scored.evaluation, scored.datasets, scored.model.task, scored.model) if pictures else ()
-    return ReportInput(
-        task=scored.model.task,
-        evaluation=scored.evaluation,
-        flow=tuple(flow_of(dataset) for dataset in scored.datasets),
-        ledger=read_ledger(release / LEDGER),
-        baselines=others,
-        comparison=comparison,
-        parity=_parity(release / PARITY),
-        timing=scored.timing if timing is None else timing,
-        model_digest=scored.model_digest,
-        dataset_digests={dataset.site: dataset.digest for dataset in scored.datasets},
-        phantom=any(dataset.phantom for dataset in scored.datasets),
-        case_pictures=shown,
-        created=datetime.now(UTC),
-    )
+    beside, task, datasets = compare or release / COMPARISON, scored.model.task, scored.datasets
+    known = vars(_background(release, scored, timing))
+    match task, scored.evaluation:
+        case SegmentationTask(), Evaluation() as masks:
+            others = {name: found for name, found in (baselines or {}).items() if isinstance(found, Evaluation)}
+            rows: tuple[ComparisonRow, ...] = ()
+            if not others:
+                others, rows = read_comparison(beside)
+            shown = picture_cases(masks, datasets, task, scored.model) if pictures else ()
+            return ReportInput(
+                task=task, evaluation=masks, baselines=others, comparison=rows, case_pictures=shown, **known
+            )
+        case OutcomeTask(), OutcomeEvaluation() as answers:
+            models = {name: found for name, found in (baselines or {}).items() if isinstance(found, OutcomeEvaluation)}
+            lines: tuple[OutcomeRow, ...] = ()
+            if not models:
+                models, lines = read_outcome_comparison(beside)
+            errors = picture_errors(answers, datasets, task) if pictures else ()
+            return OutcomeReportInput(
+                task=task, evaluation=answers, baselines=models, comparison=lines, case_pictures=errors, **known
+            )
+        case _:
+            raise AssertionError("score gives the evaluation of the model's kind")
 
 
 def read_comparison(path: Path) -> tuple[dict[str, Evaluation], tuple[ComparisonRow, ...]]:
-    """Other models' scores beside a release: case by case where they are there, else the means of a comparison.
+    """Other models' masks beside a release: case by case where they are there, else the means of a comparison.
 
     Raises:
         InvalidInputError: the file is neither.
     """
     if not path.is_file():
         return {}, ()
-    content = _object(path)
-    if "evaluations" in content:
-        return load_evaluations(path), ()
-    return {}, load_comparison(path)
+    return (load_evaluations(path), ()) if "evaluations" in _object(path) else ({}, load_comparison(path))
 
 
-def _parity(path: Path) -> Mapping[str, object] | None:
-    return _object(path) if path.is_file() else None
+def read_outcome_comparison(path: Path) -> tuple[dict[str, OutcomeEvaluation], tuple[OutcomeRow, ...]]:
+    """The same of models with one answer a case.
+
+    Raises:
+        InvalidInputError: the file is neither.
+    """
+    if not path.is_file():
+        return {}, ()
+    if "evaluations" in _object(path):
+        return load_outcome_evaluations(path), ()
+    return {}, load_outcome_comparison(path)
+
+
+def _background(release: Path, scored: Scored, timing: Mapping[str, float] | None) -> Background:
+    return Background(
+        flow=tuple(flow_of(dataset) for dataset in scored.datasets),
+        ledger=read_ledger(release / LEDGER),
+        parity=_object(release / PARITY) if (release / PARITY).is_file() else None,
+        timing=scored.timing if timing is None else timing,
+        model_digest=scored.model_digest,
+        dataset_digests={dataset.site: dataset.digest for dataset in scored.datasets},
+        phantom=any(dataset.phantom for dataset in scored.datasets),
+        created=datetime.now(UTC),
+    )
 
 
 def _object(path: Path) -> dict[str, object]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask, TaskSpec
 from radfed.validation.comparison import ComparisonRow
 from radfed.validation.flow import SiteFlow
 from radfed.validation.history import History
-from radfed.validation.results import Evaluation
+from radfed.validation.results import Split
 from radfed.validation.summary import GroupSummary, Metric, Statistic, Summary
 
 DASH, MINUS = "\u2013", "\u2212"
+
+DRAWN = "The reference is what readers at the sites drew; where readers disagree with each other, so will the model."
 
 FEW_PATIENTS = 30
 """Below this many patients an interval says little about the next hospital."""
@@ -66,20 +68,19 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
 
 
-def on_whom(evaluation: Evaluation, summary: Summary, history: History | None) -> str:
+def on_whom(cases: int, patients: int, sites: Sequence[str], split: Split, history: History | None) -> str:
     """On how many cases and patients, from where, and whether the sites took part in training."""
-    pooled = summary.pooled
     text = (
-        f"It was checked on {plural(pooled.cases, 'case')} of {plural(pooled.patients, 'patient')} from "
-        f"{plural(len(evaluation.sites), 'site')} ({listed(evaluation.sites)}): {SPLITS[evaluation.split]}."
+        f"It was checked on {plural(cases, 'case')} of {plural(patients, 'patient')} from "
+        f"{plural(len(sites), 'site')} ({listed(sites)}): {SPLITS[split]}."
     )
-    outside = [] if history is None else [s for s in evaluation.sites if s not in {site.site for site in history.sites}]
+    outside = [] if history is None else [s for s in sites if s not in {site.site for site in history.sites}]
     if outside:
         text += f" {listed(outside)} took no part in training (external validation)."
     return text
 
 
-def how_good(summary: Summary, task: TaskSpec) -> list[str]:
+def how_good(summary: Summary, task: SegmentationTask) -> list[str]:
     """What the pooled numbers mean."""
     scores, counts = summary.pooled.mean, summary.pooled.mean.counts
     sentences = []
@@ -118,18 +119,28 @@ def spread_between_sites(sites: Mapping[str, GroupSummary]) -> str:
     return f"Between sites mean Dice ranges from {number(low)} ({worst}) to {number(high)} ({best})."
 
 
-def limitations(task: TaskSpec, summary: Summary, phantom: bool, flow: Sequence[SiteFlow]) -> list[str]:
-    """What the numbers do not show."""
+def limitations(
+    task: TaskSpec, total: int, patients: Mapping[str, int], phantom: bool, flow: Sequence[SiteFlow], reference: str
+) -> list[str]:
+    """What the numbers do not show.
+
+    Args:
+        task: the contract.
+        total: patients of all sites.
+        patients: those of each site that is shown.
+        phantom: whether the data are made up.
+        flow: where each site's cases went.
+        reference: what the truth is, and what is wrong with it.
+    """
     found = [task.limitations]
     if phantom:
         found.insert(0, "The data are phantoms, made by a program: the scores say nothing about patients.")
-    if summary.pooled.patients < FEW_PATIENTS:
+    if total < FEW_PATIENTS:
         found.append(
-            f"{plural(summary.pooled.patients, 'patient')} are few: the intervals are wide, and rare failures may not "
-            "have been seen."
+            f"{plural(total, 'patient')} are few: the intervals are wide, and rare failures may not have been seen."
         )
-    small = [site for site, group in summary.sites.items() if group.patients < 10]
-    if small and len(summary.sites) > 1:
+    small = [site for site, count in patients.items() if count < 10]
+    if small and len(patients) > 1:
         found.append(f"Fewer than 10 patients at {listed(small)}: read the numbers of single sites with care.")
     refused = sum(site.refused for site in flow)
     if refused:
@@ -137,10 +148,7 @@ def limitations(task: TaskSpec, summary: Summary, phantom: bool, flow: Sequence[
             f"{plural(refused, 'case')} did not pass the data checks and were left out; the model has not been tried "
             "on such cases."
         )
-    found.append(
-        "The reference is what readers at the sites drew; where readers disagree with each other, so will the model."
-    )
-    return found
+    return [*found, reference]
 
 
 def verdicts(rows: Sequence[ComparisonRow]) -> list[str]:

@@ -6,9 +6,9 @@ import pytest
 
 from radfed.imaging.plausibility import check_geometry
 from radfed.release.conformance import synthetic_cases
-from radfed.task import Limits, TaskSpec, Window
+from radfed.task import Limits, SegmentationTask, Window
 
-MakeTask = Callable[..., TaskSpec]
+MakeTask = Callable[..., SegmentationTask]
 
 
 @pytest.mark.parametrize(

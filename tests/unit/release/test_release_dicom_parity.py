@@ -25,9 +25,9 @@ from radfed.release.dicom_parity import DicomCase, DicomCheck, check_dicom, prob
 from radfed.release.package import build_release
 from radfed.release.seal import seal
 from radfed.release.verify import verify
-from radfed.task import SeriesRule, TaskSpec
+from radfed.task import SegmentationTask, SeriesRule
 
-MakeTask = Callable[..., TaskSpec]
+MakeTask = Callable[..., SegmentationTask]
 Windows = NDArray[np.float32]
 
 
@@ -38,21 +38,21 @@ def bright(windows: Windows) -> Windows:
 
 
 @pytest.fixture(scope="module")
-def task(make_task: MakeTask) -> TaskSpec:
+def task(make_task: MakeTask) -> SegmentationTask:
     return make_task()
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory, task: TaskSpec) -> tuple[DicomCase, ...]:
+def cases(tmp_path_factory: pytest.TempPathFactory, task: SegmentationTask) -> tuple[DicomCase, ...]:
     return made_up_dicom(tmp_path_factory.mktemp("made_up"), task)
 
 
-def checked(case: DicomCase, task: TaskSpec) -> DicomCheck:
+def checked(case: DicomCase, task: SegmentationTask) -> DicomCheck:
     return check_dicom(1, case, task, bright, bright, 1e-4)
 
 
 def test_made_up_series_pass_oblique_classic_multi_frame_and_compressed(
-    task: TaskSpec, cases: tuple[DicomCase, ...]
+    task: SegmentationTask, cases: tuple[DicomCase, ...]
 ) -> None:
     checks = [checked(case, task) for case in cases]
     assert [check.transfer_syntax for check in checks] == [
@@ -155,13 +155,13 @@ def half_read(series: Series) -> ScannedVolume:
 )
 @pytest.mark.parametrize("number", [0, 2])
 def test_a_reader_that_puts_voxels_elsewhere_is_caught(
-    task: TaskSpec,
+    task: SegmentationTask,
     cases: tuple[DicomCase, ...],
     monkeypatch: pytest.MonkeyPatch,
     wrong: Callable[[Series], ScannedVolume],
     number: int,
 ) -> None:
-    monkeypatch.setattr(gate, "read_series", wrong)
+    monkeypatch.setattr(gate, "read_series", lambda series, reading: wrong(series))
     with pytest.raises(GateError, match=r"parity: DICOM case 1: (voxels lie|the volume)"):
         checked(cases[number], task)
 
@@ -172,7 +172,7 @@ def _flipped(mask: NDArray[np.uint8], axis: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_writer_that_mirrors_the_mask_is_caught(
-    task: TaskSpec, cases: tuple[DicomCase, ...], monkeypatch: pytest.MonkeyPatch, axis: int
+    task: SegmentationTask, cases: tuple[DicomCase, ...], monkeypatch: pytest.MonkeyPatch, axis: int
 ) -> None:
     def write(path: Path, mask: NDArray[np.uint8], *rest: object) -> None:
         write_as_it_is(path, _flipped(mask, axis), *rest)  # type: ignore[arg-type]
@@ -183,7 +183,7 @@ def test_a_writer_that_mirrors_the_mask_is_caught(
 
 
 def test_a_writer_that_puts_the_seg_elsewhere_is_caught(
-    task: TaskSpec, cases: tuple[DicomCase, ...], monkeypatch: pytest.MonkeyPatch
+    task: SegmentationTask, cases: tuple[DicomCase, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(path: Path, mask: NDArray[np.uint8], scanned: ScannedVolume, *rest: object) -> None:
         affine = scanned.volume.affine.copy()
@@ -196,7 +196,7 @@ def test_a_writer_that_puts_the_seg_elsewhere_is_caught(
 
 
 def test_a_nifti_mask_that_is_mirrored_is_caught(
-    task: TaskSpec, cases: tuple[DicomCase, ...], monkeypatch: pytest.MonkeyPatch
+    task: SegmentationTask, cases: tuple[DicomCase, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(path: Path, mask: NDArray[np.uint8], affine: NDArray[np.float64]) -> None:
         write_nifti_as_it_is(path, _flipped(mask, 0), affine)
@@ -207,7 +207,7 @@ def test_a_nifti_mask_that_is_mirrored_is_caught(
 
 
 def test_a_model_that_finds_nothing_hides_no_wrong_writer(
-    task: TaskSpec, cases: tuple[DicomCase, ...], monkeypatch: pytest.MonkeyPatch
+    task: SegmentationTask, cases: tuple[DicomCase, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(windows: Windows) -> Windows:
         return np.concatenate([np.ones_like(windows[:, :1]), np.zeros_like(windows[:, :1].repeat(2, 1))], axis=1)
@@ -222,7 +222,7 @@ def test_a_model_that_finds_nothing_hides_no_wrong_writer(
         check_dicom(1, cases[0], task, nothing, nothing, 1e-4)
 
 
-def test_a_runtime_that_disagrees_is_caught(task: TaskSpec, cases: tuple[DicomCase, ...]) -> None:
+def test_a_runtime_that_disagrees_is_caught(task: SegmentationTask, cases: tuple[DicomCase, ...]) -> None:
     with pytest.raises(
         GateError, match=r"DICOM case 3: masks differ in a share of 0\.\d+ of voxels, allowed is 0\.0001"
     ):
@@ -230,7 +230,7 @@ def test_a_runtime_that_disagrees_is_caught(task: TaskSpec, cases: tuple[DicomCa
 
 
 @pytest.mark.parametrize("shape", [(6, 6, 4), (20, 20, 12), (7, 30, 5)])
-def test_the_probe_is_no_mirror_image_of_itself(task: TaskSpec, shape: tuple[int, int, int]) -> None:
+def test_the_probe_is_no_mirror_image_of_itself(task: SegmentationTask, shape: tuple[int, int, int]) -> None:
     mask = probe(shape, task)
     assert set(np.unique(mask)) == {0, *task.label_values}
     marked = mask > 0
@@ -241,7 +241,7 @@ def test_the_probe_is_no_mirror_image_of_itself(task: TaskSpec, shape: tuple[int
 
 
 @pytest.fixture
-def hospital(tmp_path: Path, task: TaskSpec) -> Path:
+def hospital(tmp_path: Path, task: SegmentationTask) -> Path:
     """Three studies of different patients."""
     for number, scan in enumerate(synthetic_cases(task)):
         whole = Volume(np.rint(scan.array), scan.affine)
@@ -251,7 +251,7 @@ def hospital(tmp_path: Path, task: TaskSpec) -> Path:
 
 
 def test_given_folders_are_chosen_from_as_predict_does_and_nothing_of_them_is_told(
-    task: TaskSpec, hospital: Path
+    task: SegmentationTask, hospital: Path
 ) -> None:
     cases = dicom_cases([hospital], task)
     assert len(cases) == 2
@@ -269,7 +269,7 @@ def test_given_folders_are_chosen_from_as_predict_does_and_nothing_of_them_is_to
     }
 
 
-def test_a_folder_without_a_case_of_the_task_is_refused(task: TaskSpec, hospital: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_case_of_the_task_is_refused(task: SegmentationTask, hospital: Path, tmp_path: Path) -> None:
     channel = task.channels[0].model_copy(update={"series": SeriesRule(description="flair")})
     with pytest.raises(InvalidInputError, match="holds no case of the task: no series fits"):
         dicom_cases([hospital], task.model_copy(update={"channels": (channel,)}))
@@ -281,7 +281,7 @@ def test_a_folder_without_a_case_of_the_task_is_refused(task: TaskSpec, hospital
         dicom_cases([hospital / "0"], task)
 
 
-def test_a_series_that_cannot_be_read_is_a_refusal(task: TaskSpec, hospital: Path) -> None:
+def test_a_series_that_cannot_be_read_is_a_refusal(task: SegmentationTask, hospital: Path) -> None:
     next((hospital / "1").glob("*0003.dcm")).unlink()
     [case] = dicom_cases([hospital / "1"], task)
     with pytest.raises(GateError, match=r"DICOM case 1 cannot be read, segmented or written: .*missing"):
@@ -289,7 +289,7 @@ def test_a_series_that_cannot_be_read_is_a_refusal(task: TaskSpec, hospital: Pat
 
 
 def test_a_release_tells_of_given_scans_only_that_they_passed(
-    tmp_path: Path, task: TaskSpec, hospital: Path, make_run: Callable[..., Path]
+    tmp_path: Path, task: SegmentationTask, hospital: Path, make_run: Callable[..., Path]
 ) -> None:
     release = build_release(make_run(tmp_path / "run", task), tmp_path / "out", dicom=[hospital])
     report = json.loads((release / "evaluation" / "parity.json").read_text())

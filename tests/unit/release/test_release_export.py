@@ -10,10 +10,10 @@ from radfed.errors import GateError
 from radfed.inference.model import OnnxModel
 from radfed.release.export import OPSET, export_onnx
 from radfed.release.onnx_audit import check_self_contained
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.training.networks import build_network
 
-MakeTask = Callable[..., TaskSpec]
+MakeTask = Callable[..., SegmentationTask]
 
 
 def dims(value: onnx.ValueInfoProto) -> list[int | str]:

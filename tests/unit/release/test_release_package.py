@@ -12,10 +12,10 @@ from radfed.imaging.nifti import read_image
 from radfed.inference.predict import predict
 from radfed.release.package import add_evaluation, build_release
 from radfed.release.seal import seal
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.weights import load_weights, save_weights
 
-MakeTask = Callable[..., TaskSpec]
+MakeTask = Callable[..., SegmentationTask]
 MakeRun = Callable[..., Path]
 
 CONTENTS = [
@@ -69,7 +69,7 @@ def test_model_card_says_how_it_was_trained_and_that_it_is_degraded(built: Path)
     assert "25.0 % of the case-rounds are missing" in card
     assert "Federated averaging over 3 sites, 2 rounds and 60 training cases" in card
     assert "| site-c | 30 | 1 of 2 |" in card
-    assert "mean validation Dice is 0.6000 over 18 validation cases" in card
+    assert "Its mean Dice on the sites' validation cases is 0.6000, over 18 cases" in card
     assert "radfed predict two_parts-0.1.0" in card
     assert "| 4 | right_part |" in card
     assert "PHANTOM" not in card

@@ -14,11 +14,11 @@ from radfed.inference.model import FIXED_ROI_KEY
 from radfed.release.conformance import synthetic_cases
 from radfed.release.export import export_onnx
 from radfed.release.parity import DISAGREEMENT_TOLERANCE, LOGIT_TOLERANCE, check_parity
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.training.networks import build_network
 
-MakeTask = Callable[..., TaskSpec]
-Exported = tuple[torch.nn.Module, Path, TaskSpec]
+MakeTask = Callable[..., SegmentationTask]
+Exported = tuple[torch.nn.Module, Path, SegmentationTask]
 
 DYNAMIC: dict[str, dict[str, Any]] = {
     "UNet": {"channels": [4, 8, 16], "strides": [2, 2], "norm": "batch", "dropout": 0.2},
@@ -27,7 +27,7 @@ DYNAMIC: dict[str, dict[str, Any]] = {
 }
 
 
-def export(folder: Path, task: TaskSpec) -> Exported:
+def export(folder: Path, task: SegmentationTask) -> Exported:
     network = build_network(task, 1)
     export_onnx(network, task, folder / "model.onnx", "a" * 64)
     return network, folder / "model.onnx", task

@@ -13,7 +13,7 @@ from radfed.dataset.splits import SplitName
 from radfed.imaging.nifti import write_image, write_mask
 from radfed.imaging.volume import Volume
 from radfed.inference.sliding_window import Predictor
-from radfed.task import Channel, Label, TaskSpec, UNetArgs, UNetNetwork, Window
+from radfed.task import Channel, Label, SegmentationTask, UNetArgs, UNetNetwork, Window
 from radfed.validation.results import CaseResult, Evaluation, LabelResult
 
 SHAPE = (24, 28, 20)
@@ -21,8 +21,8 @@ SPACING = (1.0, 1.0, 1.5)
 
 
 @pytest.fixture(scope="session")
-def task() -> TaskSpec:
-    return TaskSpec(
+def task() -> SegmentationTask:
+    return SegmentationTask(
         name="two_balls",
         description="Finds two balls in a made-up scan.",
         intended_use="Trying the software.",

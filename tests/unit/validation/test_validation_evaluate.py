@@ -8,7 +8,7 @@ from radfed.dataset.layout import Dataset
 from radfed.errors import DataError, InvalidInputError
 from radfed.inference.sliding_window import Predictor
 from radfed.metrics.policy import Outcome
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.validation.evaluate import evaluate
 from radfed.validation.results import dump_evaluation, load_evaluation
 
@@ -16,7 +16,7 @@ MakePredictor = Callable[[float], Predictor]
 
 
 def test_every_test_case_is_scored_under_its_pseudonyms(
-    task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
+    task: SegmentationTask, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
 ) -> None:
     told: list[tuple[int, int]] = []
     found = evaluate(make_predictor(0.0), task, datasets, on_progress=lambda done, total: told.append((done, total)))
@@ -29,7 +29,7 @@ def test_every_test_case_is_scored_under_its_pseudonyms(
 
 
 def test_a_blurred_predictor_scores_lower(
-    task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
+    task: SegmentationTask, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
 ) -> None:
     sharp, blurred = (evaluate(make_predictor(width), task, datasets[1:2]) for width in (0.3, 3.0))
     for good, bad in zip(sharp.cases, blurred.cases, strict=True):
@@ -37,7 +37,7 @@ def test_a_blurred_predictor_scores_lower(
 
 
 def test_volumes_are_millilitres_of_the_scanners_grid(
-    task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
+    task: SegmentationTask, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
 ) -> None:
     data = datasets[1]
     found = evaluate(make_predictor(0.0), task, [data])
@@ -46,7 +46,9 @@ def test_volumes_are_millilitres_of_the_scanners_grid(
     assert found.cases[0].labels[1].reference_ml == pytest.approx(voxels * 1.0 * 1.0 * 1.5 / 1000)
 
 
-def test_a_predictor_that_finds_nothing_misses_everything(task: TaskSpec, datasets: tuple[Dataset, ...]) -> None:
+def test_a_predictor_that_finds_nothing_misses_everything(
+    task: SegmentationTask, datasets: tuple[Dataset, ...]
+) -> None:
     def nothing(windows: np.ndarray) -> np.ndarray:
         scores = np.zeros((len(windows), 3, *windows.shape[2:]), dtype=np.float32)
         scores[:, 0] = 1
@@ -59,7 +61,7 @@ def test_a_predictor_that_finds_nothing_misses_everything(task: TaskSpec, datase
 
 
 def test_all_takes_every_split_and_an_empty_split_is_refused(
-    task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
+    task: SegmentationTask, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
 ) -> None:
     assert len(evaluate(make_predictor(0.0), task, datasets[1:], split="all").cases) == 9
     bare = replace(datasets[2], cases=())
@@ -68,7 +70,7 @@ def test_all_takes_every_split_and_an_empty_split_is_refused(
 
 
 def test_two_datasets_of_a_site_and_datasets_of_another_task_are_refused(
-    task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
+    task: SegmentationTask, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
 ) -> None:
     with pytest.raises(InvalidInputError, match="got twice: site-a"):
         evaluate(make_predictor(0.0), task, [datasets[0], datasets[0]])
@@ -77,7 +79,7 @@ def test_two_datasets_of_a_site_and_datasets_of_another_task_are_refused(
 
 
 def test_a_case_without_a_reference_is_refused(
-    task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
+    task: SegmentationTask, datasets: tuple[Dataset, ...], make_predictor: MakePredictor
 ) -> None:
     case = datasets[2].split("test")[0].model_copy(update={"label": None})
     with pytest.raises(DataError, match="has no label"):
@@ -85,7 +87,7 @@ def test_a_case_without_a_reference_is_refused(
 
 
 def test_an_evaluation_is_the_same_after_a_file(
-    task: TaskSpec,
+    task: SegmentationTask,
     datasets: tuple[Dataset, ...],
     make_predictor: MakePredictor,
     tmp_path_factory: pytest.TempPathFactory,

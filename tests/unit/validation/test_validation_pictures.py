@@ -9,7 +9,7 @@ from radfed.dataset.layout import Dataset
 from radfed.imaging.nifti import to_ras
 from radfed.imaging.volume import Volume
 from radfed.inference.sliding_window import Predictor
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.validation.drawing import Picture
 from radfed.validation.evaluate import evaluate
 from radfed.validation.pictures import AXIAL, CORONAL, PLANES, SAGITTAL, Plane, choose_cases, draw_case, picture_cases
@@ -58,7 +58,7 @@ def test_best_median_and_worst_are_chosen_per_site(
 
 
 def test_pictures_are_drawn_from_masks_made_again(
-    task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: Callable[[float], Predictor]
+    task: SegmentationTask, datasets: tuple[Dataset, ...], make_predictor: Callable[[float], Predictor]
 ) -> None:
     predict = make_predictor(1.0)
     found = evaluate(predict, task, datasets[1:2])

@@ -11,12 +11,13 @@ from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError
 from radfed.inference.sliding_window import Predictor
 from radfed.ledger import FinalLine, Line, RoundLine, SiteLine
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
+from radfed.validation.background import held_back
 from radfed.validation.evaluate import evaluate
 from radfed.validation.flow import flow_of
 from radfed.validation.history import history_of
 from radfed.validation.pictures import picture_cases
-from radfed.validation.report import ReportInput, held_back, write_report
+from radfed.validation.report import ReportInput, write_report
 from radfed.validation.results import CaseResult, Evaluation, check_split
 from radfed.validation.summary import Statistic
 from radfed.validation.wording import participation, verdicts, with_interval
@@ -45,7 +46,9 @@ def ledger() -> Sequence[Line]:
 
 
 @pytest.fixture(scope="module")
-def given(task: TaskSpec, datasets: tuple[Dataset, ...], make_predictor: Callable[[float], Predictor]) -> ReportInput:
+def given(
+    task: SegmentationTask, datasets: tuple[Dataset, ...], make_predictor: Callable[[float], Predictor]
+) -> ReportInput:
     predict = make_predictor(0.6)
     evaluation = evaluate(predict, task, datasets)
     others = {
@@ -201,7 +204,10 @@ def test_equal_input_gives_equal_bytes(given: ReportInput, tmp_path: Path) -> No
 
 
 def test_a_report_needs_nothing_but_a_task_and_an_evaluation(
-    task: TaskSpec, tmp_path: Path, make_case: Callable[..., CaseResult], make_evaluation: Callable[..., Evaluation]
+    task: SegmentationTask,
+    tmp_path: Path,
+    make_case: Callable[..., CaseResult],
+    make_evaluation: Callable[..., Evaluation],
 ) -> None:
     one = make_evaluation(make_case("<b>&site", 0, 0.0, outcome="missed", hd95=None))
     write_report(ReportInput(task=task, evaluation=one), tmp_path)

@@ -16,14 +16,14 @@ from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError
 from radfed.inference.sliding_window import Predictor
 from radfed.ledger import Ledger, RoundLine, SiteLine
-from radfed.task import TaskSpec
+from radfed.task import SegmentationTask
 from radfed.validation.comparison import compare, dump_comparison
 from radfed.validation.evaluate import evaluate
-from radfed.validation.results import dump_evaluations
+from radfed.validation.results import Evaluation, dump_evaluations
 from radfed.validation.run import read_comparison, validate
 
 
-def write_model(path: Path, task: TaskSpec) -> None:
+def write_model(path: Path, task: SegmentationTask) -> None:
     """A network without weights: each voxel is the class whose intensity it is nearest to."""
     levels = numpy_helper.from_array(np.array([0, 0.5, 1], dtype=np.float32).reshape(1, 3, 1, 1, 1), "levels")
     nodes = [
@@ -47,7 +47,7 @@ def write_model(path: Path, task: TaskSpec) -> None:
 
 
 @pytest.fixture
-def release(tmp_path: Path, task: TaskSpec) -> Path:
+def release(tmp_path: Path, task: SegmentationTask) -> Path:
     root = tmp_path / "release"
     (root / "training").mkdir(parents=True)
     (root / "evaluation").mkdir()
@@ -61,7 +61,7 @@ def release(tmp_path: Path, task: TaskSpec) -> Path:
 
 def test_a_release_is_scored_as_its_model_scores(
     release: Path,
-    task: TaskSpec,
+    task: SegmentationTask,
     datasets: tuple[Dataset, ...],
     make_predictor: Callable[[float], Predictor],
     tmp_path: Path,
@@ -70,6 +70,7 @@ def test_a_release_is_scored_as_its_model_scores(
     baseline = evaluate(make_predictor(2.0), task, datasets, model="local-site-a")
     dump_evaluations({"local-site-a": baseline}, release / "evaluation/comparison.json")
     found = validate(release, [dataset.root for dataset in datasets], tmp_path / "out")
+    assert isinstance(found.evaluation, Evaluation)
     assert [c.labels for c in found.evaluation.cases] == [c.labels for c in expected.cases]
     assert found.phantom
     text = found.report.read_text()
@@ -83,7 +84,7 @@ def test_a_release_is_scored_as_its_model_scores(
 
 def test_a_comparison_of_means_is_shown_as_one_made_elsewhere(
     release: Path,
-    task: TaskSpec,
+    task: SegmentationTask,
     datasets: tuple[Dataset, ...],
     make_predictor: Callable[[float], Predictor],
     tmp_path: Path,
@@ -100,7 +101,7 @@ def test_a_comparison_of_means_is_shown_as_one_made_elsewhere(
 
 def test_the_models_of_other_cases_are_not_compared(
     release: Path,
-    task: TaskSpec,
+    task: SegmentationTask,
     datasets: tuple[Dataset, ...],
     make_predictor: Callable[[float], Predictor],
     tmp_path: Path,
