@@ -81,12 +81,11 @@ class Pooled:
         # Who only writes datasets need not wait for torch.
         import torch
 
-        from radfed.training.samples import load_samples
-        from radfed.training.trainer import SegmentationTrainer
+        from radfed.training.kinds import load_cases, trainer_for
 
-        self._trainer = SegmentationTrainer(job.task, job.job.training, "pooled", 1, torch.device("cpu"))
+        self._trainer = trainer_for(job.task, job.job.training, "pooled", 1, torch.device("cpu"))
         self._samples = [
-            sample for dataset in datasets for sample in load_samples(Dataset.read(dataset), "validation", job.task)
+            sample for dataset in datasets for sample in load_cases(Dataset.read(dataset), "validation", job.task)
         ]
 
     @property

@@ -32,7 +32,7 @@ MOST_SECONDS = 240.0
 
 _SITE_HOLDS = {
     "before": "radfed.training.samples:load_samples",
-    "training": "radfed.training.trainer:SegmentationTrainer._step",
+    "training": "radfed.training.trainer:Trainer._step",
     # FLARE asks a site for its update tensor by tensor.
     "uploading": "nvflare.app_common.np.np_downloader:ArrayDownloadable.produce_item",
 }

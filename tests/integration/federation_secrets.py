@@ -43,6 +43,7 @@ def write_hospital(root: Path, site: str, job: Job) -> Path:
 def break_a_case(dataset: Path) -> None:
     """Cut a training image short, so that the trainer fails with a message that names it."""
     case = next(case for case in Dataset.read(dataset).cases if case.split == "training")
+    assert case.image is not None
     image = dataset / case.image
     image.write_bytes(image.read_bytes()[:100])
 

@@ -47,7 +47,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     break_a_case(datasets[BROKEN])
     hooks = {
         site: Hooks(
-            holds={"training": "radfed.training.trainer:SegmentationTrainer._step"},
+            holds={"training": "radfed.training.trainer:Trainer._step"},
             frames=root / "frames" / site,
             hostname=host_of(site),
         ).write(root / "hooks" / site)

@@ -51,7 +51,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     local.mkdir(parents=True)
     (local / "resources.json").write_text(json.dumps({"client": {"communication_timeout": 45.0}}))
     hooks = {
-        CUT: Hooks(holds={"training": "radfed.training.trainer:SegmentationTrainer._step"}).write(root / "hooks" / CUT),
+        CUT: Hooks(holds={"training": "radfed.training.trainer:Trainer._step"}).write(root / "hooks" / CUT),
         SERVER: Hooks(skips=("radfed.federation.children:build_release",)).write(root / "hooks" / SERVER),
     }
     with (

@@ -5,16 +5,20 @@ import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 import typer.core
 import typer.main
+import yaml
 
 from radfed.cli.main import app
 from radfed.dataset.checks import REASONS
+from radfed.dataset.mapping_check import check_mapping
+from radfed.dataset.records_mapping import TableMapping
 from radfed.job import JobSpec
-from radfed.task import TaskSpec
+from radfed.task import OutcomeTask, SegmentationTask, TaskSpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -114,6 +118,11 @@ def _unknown_option(path: list[str], words: list[str], known: set[str]) -> str |
     return f"{' '.join(path)} has no option {unknown[0]}" if unknown else None
 
 
+def _yaml_blocks(page: Path) -> list[dict[str, Any]]:
+    text = page.read_text(encoding="utf-8")
+    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_relative_links_lead_somewhere(page: Path) -> None:
     text = _FENCE.sub("", page.read_text(encoding="utf-8"))
@@ -187,5 +196,24 @@ def test_the_reference_names_every_quarantine_code() -> None:
 
 def test_the_yaml_of_the_task_guide_is_a_task_and_a_job() -> None:
     page = ROOT / "docs" / "how-to" / "describe-a-task.md"
-    task, job = re.findall(r"^```yaml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert TaskSpec.parse(task, page.name).name == JobSpec.parse(job, page.name).name
+    blocks = _yaml_blocks(page)
+    [job] = [JobSpec.check(block, page.name) for block in blocks if "federation" in block]
+    [planes] = [block for block in blocks if "federation" not in block and "intended_use" not in block]
+    tasks = [TaskSpec.check(block, page.name) for block in blocks if "intended_use" in block]
+    assert [task.kind for task in tasks] == [*SegmentationTask.kinds(), *OutcomeTask.kinds()]
+    assert job.name == tasks[0].name
+    # What makes it a task of planes takes the place of the same keys.
+    assert SegmentationTask.check(blocks[0] | planes, page.name).window == (128, 128)
+
+
+def test_the_yaml_of_a_table_of_ones_own_is_a_task_a_job_and_its_mapping() -> None:
+    page = ROOT / "docs" / "tutorials" / "own-table.md"
+    task, job, mapping = _yaml_blocks(page)
+    contract = OutcomeTask.check(task, page.name)
+    assert JobSpec.check(job, page.name).name == contract.name
+    meaning = TableMapping.check(mapping, page.name)
+    check_mapping(meaning, contract)
+    table = next(block for block in _FENCE.findall(page.read_text(encoding="utf-8")) if block.startswith("stay,"))
+    header, *rows = (line.split(",") for line in table.splitlines())
+    assert set(meaning.columns()) <= set(header)
+    assert {len(row) for row in rows} == {len(header)}

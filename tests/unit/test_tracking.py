@@ -4,11 +4,14 @@ from pathlib import Path
 import pytest
 
 from radfed.errors import InvalidInputError
-from radfed.ledger import FinalLine, RoundLine, ScoreLine, SiteLine
+from radfed.ledger import FinalLine, LinkLine, RoundLine, ScoreLine, SiteLine
+from radfed.task import Measure
 from radfed.workflow.tracking import MLFLOW_ADDRESS, scalars, track
 
+BRIER = Measure.ONE_MINUS_BRIER
 LINES = (
-    SiteLine(round=1, site="north", answered=True, accepted=True, weight=4, loss=0.5, bytes=10, train_seconds=2.0),
+    LinkLine(link=1, job_id="j", sites=("north",), required=("north",), first_round=1, measure=BRIER),
+    SiteLine(round=1, site="north", answered=True, accepted=True, weight=4, loss=0.5, metric=0.6, train_seconds=2.0),
     SiteLine(round=1, site="south", asked=True, reason="no_answer"),
     RoundLine(round=1, digest="d", accepted=1, seconds=3.0),
     ScoreLine(round=1, metric=0.7, metric_cases=5),
@@ -17,17 +20,19 @@ LINES = (
 
 
 def test_numbers_are_named_for_site_and_round_and_absent_ones_are_left_out() -> None:
-    assert scalars(LINES[0]) == {
+    assert scalars(LINES[1], BRIER) == {
         "site/north/accepted": 1.0,
         "site/north/loss": 0.5,
         "site/north/train_seconds": 2.0,
-        "site/north/bytes": 10.0,
+        "site/north/bytes": 0.0,
+        "site/north/one_minus_brier_of_model_received": 0.6,
         "site/north/restarts": 0.0,
     }
-    assert scalars(LINES[1]) == {"site/south/accepted": 0.0}
-    assert scalars(LINES[2]) == {"round/accepted": 1.0, "round/seconds": 3.0}
-    assert scalars(LINES[3]) == {"round/validation_dice": 0.7}
-    assert scalars(LINES[4]) == {}
+    assert scalars(LINES[2], BRIER) == {"site/south/accepted": 0.0}
+    assert scalars(LINES[3], BRIER) == {"round/accepted": 1.0, "round/seconds": 3.0}
+    assert scalars(LINES[4], BRIER) == {"round/validation_one_minus_brier": 0.7}
+    assert scalars(LINES[4], Measure.DICE) == {"round/validation_dice": 0.7}
+    assert scalars(LINES[5], BRIER) == {}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +62,7 @@ def test_tensorboard_holds_every_number(tmp_path: Path) -> None:
             take(line)
     written = reader.EventAccumulator(str(tmp_path / "tensorboard"))
     written.Reload()
-    expected = {name: value for line in LINES for name, value in scalars(line).items()}
+    expected = {name: value for line in LINES for name, value in scalars(line, BRIER).items()}
     assert set(written.Tags()["scalars"]) == set(expected)
     for name, value in expected.items():
         [event] = written.Scalars(name)
@@ -76,4 +81,4 @@ def test_mlflow_holds_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [run] = client.search_runs([client.get_experiment_by_name("radfed").experiment_id])
     assert run.info.run_name == "trial"
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == {name: value for line in LINES for name, value in scalars(line).items()}
+    assert run.data.metrics == {name: value for line in LINES for name, value in scalars(line, BRIER).items()}

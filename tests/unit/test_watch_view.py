@@ -4,6 +4,7 @@ from rich.console import Console
 from radfed.cli.watch_view import CampaignView, campaign_view, outcome_words
 from radfed.federation.campaign_events import CampaignEvent, What, words
 from radfed.ledger import FinalLine, LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
+from radfed.task import Measure
 
 
 def shown(view: CampaignView) -> str:
@@ -13,10 +14,17 @@ def shown(view: CampaignView) -> str:
     return captured.get()
 
 
-def filled(rounds: int | None = 10) -> CampaignView:
+def filled(rounds: int | None = 10, measure: Measure = Measure.DICE) -> CampaignView:
     view = CampaignView(rounds)
     view.take(
-        LinkLine(link=2, job_id="j", sites=("north", "south"), required=("north", "south", "west"), first_round=3)
+        LinkLine(
+            link=2,
+            job_id="j",
+            sites=("north", "south"),
+            required=("north", "south", "west"),
+            first_round=3,
+            measure=measure,
+        )
     )
     view.take(
         SiteLine(
@@ -50,9 +58,18 @@ def test_the_table_shows_every_required_site_with_state_seconds_and_bytes() -> N
 
 def test_the_head_shows_link_round_best_and_pace() -> None:
     text = shown(filled())
-    assert "FLARE job 2   round 3/10   best validation Dice 0.740   100.0 rounds an hour, about 4 min left" in text
+    assert "FLARE job 2   round 3/10   best validation mean Dice 0.740   100.0 rounds an hour, about 4 min left" in text
     assert "no round yet" in shown(CampaignView(None))
     assert "left" not in shown(filled(None))
+
+
+@pytest.mark.parametrize("measure", list(Measure))
+def test_the_table_names_what_the_campaign_measures(measure: Measure) -> None:
+    text = shown(filled(None, measure))
+    assert f"best validation {measure.words} 0.740" in text
+    header = text.split("┃")
+    assert any(cell.strip().startswith(measure.words.split()[0]) for cell in header)
+    assert ("Dice" in text) == (measure is Measure.DICE)
 
 
 def test_bytes_of_a_site_add_up_over_the_rounds() -> None:
@@ -79,8 +96,8 @@ def test_without_a_terminal_there_are_words(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_how_it_ended_names_who_is_missing_and_what_is_lost() -> None:
-    whole = FinalLine(outcome="COMPLETED", best_round=3, best_metric=0.8)
-    assert outcome_words(whole) == "COMPLETED: best round 3, validation Dice 0.800"
+    whole = FinalLine(outcome="COMPLETED", best_round=3, best_metric=0.8, measure=Measure.CONCORDANCE)
+    assert outcome_words(whole) == "COMPLETED: best round 3, validation concordance 0.800"
     less = FinalLine(outcome="DEGRADED", best_round=3, missing=("west", "south"), cases_lost=0.125)
     assert "west, south; 12.5 % of the case-rounds are not in the model" in outcome_words(less)
     assert outcome_words(FinalLine(outcome="FAILED", cases_lost=1.0)).startswith("FAILED: not every round")

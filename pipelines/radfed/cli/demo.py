@@ -77,12 +77,17 @@ class _Console:
 
 
 def _show(result: "DemoResult") -> None:
-    scores = Table("model", "mean test Dice", "95 % interval", title="On the test cases of all sites")
-    for name, summary in {"federated (exported ONNX)": result.summary, **result.baselines}.items():
-        dice = summary.pooled.mean.dice
-        if dice is not None:
-            interval = "-" if dice.low is None or dice.high is None else f"{dice.low:.3f} to {dice.high:.3f}"
-            scores.add_row(name, f"{dice.mean:.3f}", interval)
+    from radfed.validation.kinds import headline_of
+
+    heads = {"federated (exported ONNX)": headline_of(result.summary)}
+    heads |= {name: headline_of(summary) for name, summary in result.baselines.items()}
+    first = next(iter(heads.values()))
+    beside = [name for name, _ in first.beside]
+    scores = Table("model", first.name, "95 % interval", *beside, title="On the test cases of all sites")
+    for name, head in heads.items():
+        value = "-" if head.value is None else f"{head.value:.3f}"
+        interval = "-" if head.low is None or head.high is None else f"{head.low:.3f} to {head.high:.3f}"
+        scores.add_row(name, value, interval, *(f"{other:.3f}" for _, other in head.beside))
     log.print(scores)
     total = sum(result.seconds.values())
     times = Table("where the time went", "seconds", "share")

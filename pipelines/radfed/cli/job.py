@@ -8,6 +8,7 @@ from rich.table import Table
 
 from radfed.cli.console import emit, log
 from radfed.cli.job_federated import fetch, submit, watch
+from radfed.cli.job_fingerprint import FINGERPRINT, TaskOption, job_for, plan, simulate_fingerprint
 from radfed.cli.job_options import Campaign, LinkRounds, LocalSteps, MinSites, Rounds, Seed, Sites
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def list_jobs(as_json: JsonFlag = False) -> None:
     table = Table("job", "network", "rounds", "steps a round", "what it finds")
     for name, job in jobs.items():
         federation = job.job.federation
-        labels = ", ".join(label.name for label in job.task.labels)
-        table.add_row(name, job.task.network.name, str(federation.rounds), str(federation.local_steps), labels)
+        finds = ", ".join(job.task.finds)
+        table.add_row(name, job.task.network.name, str(federation.rounds), str(federation.local_steps), finds)
     log.print(table)
     emit({"jobs": {name: job.model_dump(mode="json") for name, job in jobs.items()}}, as_json)
 
@@ -57,19 +58,24 @@ def export(
     sites: Sites = None,
     min_sites: MinSites = None,
     campaign: Campaign = None,
+    task: TaskOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a FLARE job that carries settings only, for FLARE's admin console (submit_job).
 
     The same folder, submitted again, goes on where the training stopped; 'radfed job submit' does so by itself.
+    The job 'fingerprint' describes the sites' data for a task instead of training it.
     """
     from radfed.federation.recipe import ALLOWED_CLASSES, export_job
     from radfed.job import as_campaign, find_job
 
-    chosen = find_job(job).with_changes(
-        rounds=rounds, local_steps=local_steps, link_rounds=link_rounds, seed=seed, sites=sites, min_sites=min_sites
-    )
-    folder = export_job(as_campaign(chosen, campaign), out)
+    if job == FINGERPRINT:
+        folder = export_job(job_for(task, sites, min_sites), out)
+    else:
+        chosen = find_job(job).with_changes(
+            rounds=rounds, local_steps=local_steps, link_rounds=link_rounds, seed=seed, sites=sites, min_sites=min_sites
+        )
+        folder = export_job(as_campaign(chosen, campaign), out)
     allowed = ", ".join(ALLOWED_CLASSES)
     log.print(f"exported to {folder}; sites must allow the classes {allowed}", markup=False, soft_wrap=True)
     emit({"job": str(folder), "classes": list(ALLOWED_CLASSES)}, as_json)
@@ -91,34 +97,65 @@ def simulate(
             "--baselines", help="Also train all data pooled, and each site alone, with the same total of steps."
         ),
     ] = False,
+    trees: Annotated[
+        bool,
+        typer.Option("--trees", help="Also grow gradient-boosted trees by FLARE's XGBoost recipe; for tables."),
+    ] = False,
+    task: TaskOption = None,
+    min_count: Annotated[
+        int | None, typer.Option(min=3, help="For 'fingerprint': patients that must be behind every number.")
+    ] = None,
+    noise: Annotated[
+        float | None, typer.Option(min=0, help="For 'fingerprint': noise on every count, in patients.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run a federation on this machine, each site in a process of its own, on FLARE's simulator."""
+    """Run a federation on this machine, each site in a process of its own, on FLARE's simulator.
+
+    The job 'fingerprint' describes the sites' data for a task instead of training it.
+    """
+    if job == FINGERPRINT:
+        simulate_fingerprint(task, _datasets(dataset), out, min_count, noise, as_json)
+        return
     from radfed.cli.live import federation_view, say
     from radfed.federation.simulate import simulate as run_simulation
     from radfed.job import find_job
 
     chosen = find_job(job).with_changes(rounds=rounds, local_steps=local_steps, seed=seed)
     datasets = _datasets(dataset)
+    if trees:
+        from radfed.workflow.trees import check_trees
+
+        check_trees(chosen.task)
     with federation_view(chosen.job.federation.rounds, plain=as_json) as view:
         final = run_simulation(chosen, datasets, out, lambda line: say(view, line, plain=as_json))
     log.print(f"{final.outcome}: best round {final.best_round}, model and ledger in {out}")
-    comparison = {}
-    if baselines:
-        comparison = _train_baselines(chosen, datasets, out)
+    comparison = _train_others(chosen, datasets, out, baselines, trees)
     emit({**final.model_dump(mode="json"), "run": str(out), "baselines": comparison}, as_json)
 
 
-def _train_baselines(job: "Job", datasets: dict[str, Path], out: Path) -> dict[str, float]:
-    from radfed.validation.summary import summarise
+def _train_others(
+    job: "Job", datasets: dict[str, Path], out: Path, baselines: bool, trees: bool
+) -> dict[str, float | None]:
+    """Train what the federated model is compared with, and say how each scores."""
+    if not (baselines or trees):
+        return {}
+    from radfed.validation.kinds import headline_of, summarise_any
     from radfed.workflow.simulation import run_baselines
+    from radfed.workflow.trees import TREES, run_trees
 
-    log.print("training the baselines")
+    evaluations = {}
+    if baselines:
+        log.print("training the baselines")
+        evaluations = run_baselines(job, datasets, out, lambda done: log.print(f"  {done.model}"))
+    if trees:
+        log.print("growing federated trees")
+        evaluations[TREES] = run_trees(job, datasets, out, evaluations)
     scores = {}
-    for name, evaluation in run_baselines(job, datasets, out, lambda done: log.print(f"  {done.model}")).items():
-        dice = summarise(evaluation).pooled.mean.dice
-        scores[name] = dice.mean if dice else float("nan")
-        log.print(f"  {name}: mean test Dice {scores[name]:.3f}")
+    for name, evaluation in evaluations.items():
+        found = headline_of(summarise_any(evaluation))
+        scores[name] = found.value
+        log.print(f"  {name}: {found} on all sites' test cases")
     return scores
 
 
@@ -143,6 +180,7 @@ def _datasets(pairs: list[str]) -> dict[str, Path]:
     return datasets
 
 
+app.command()(plan)
 app.command()(submit)
 app.command()(watch)
 app.command()(fetch)

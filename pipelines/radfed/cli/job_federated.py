@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from radfed.cli.console import emit, log
+from radfed.cli.job_fingerprint import FINGERPRINT, TaskOption, job_for, submit_fingerprint
 from radfed.cli.job_options import Campaign, LinkRounds, LocalSteps, MinSites, Rounds, Seed, Sites
 
 if TYPE_CHECKING:
@@ -60,11 +61,13 @@ def submit(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Drive the campaign in the background.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="End the campaign of the run folder instead.")] = False,
+    task: TaskOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Train in a federation: drive a chain of FLARE jobs to its end, and fetch the release.
 
-    Anything may be killed, this command too: the same command goes on where it was.
+    Anything may be killed, this command too: the same command goes on where it was. The job 'fingerprint' describes
+    the sites' data for a task instead of training it.
     """
     from radfed.federation.campaign import run_campaign
     from radfed.federation.campaign_context import Orders
@@ -72,6 +75,10 @@ def submit(
     from radfed.federation.recipe import export_job
     from radfed.job import as_campaign, find_job
 
+    orders = Orders(start_with_quorum, approval_timeout, give_up_after)
+    if job == FINGERPRINT:
+        submit_fingerprint(job_for(task, sites, min_sites), startup_kit, out, orders, as_json)
+        return
     if abort:
         _abort(startup_kit, out, as_json)
         return
@@ -82,7 +89,6 @@ def submit(
     if detach:
         _detach(startup_kit, out, as_json)
         return
-    orders = Orders(start_with_quorum, approval_timeout, give_up_after)
     try:
         with (
             Console(startup_kit) as console,

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from radfed.cli.console import log
 from radfed.ledger import FinalLine, Line, LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
+from radfed.task import Measure
 
 
 class FederationView:
@@ -23,6 +24,7 @@ class FederationView:
         self._started = time.monotonic()
         self._sites: dict[str, SiteLine] = {}
         self._scored: list[ScoreLine] = []
+        self._measure = Measure.SCORE
         self._done = 0
         self._last_round_at = self._started
 
@@ -42,15 +44,18 @@ class FederationView:
                 )
             case ScoreLine():
                 self._scored.append(line)
-                dice = _number(line.metric)
-                return f"round {line.round}/{self._rounds}: validation Dice {dice} on {line.metric_cases} cases"
+                of = f"{line.metric_cases} {self._measure.over}"
+                return f"round {line.round}/{self._rounds}: validation {scored(self._measure, line.metric)} on {of}"
             case LinkLine():
+                self._measure = line.measure
                 return f"FLARE job {line.link}, from round {line.first_round}, with {', '.join(line.sites)}"
             case NoteLine():
                 who = f"{line.site}: " if line.site else ""
                 return f"  {who}{line.reason}" + (f" in round {line.round}" if line.round else "")
             case FinalLine():
-                return f"{line.outcome}: best round {line.best_round}, validation Dice {_number(line.best_metric)}"
+                return (
+                    f"{line.outcome}: best round {line.best_round}, validation {scored(line.measure, line.best_metric)}"
+                )
 
     def remaining(self) -> str:
         """The estimated time to the end of the rounds, from the mean of those done."""
@@ -63,7 +68,7 @@ class FederationView:
     def __rich__(self) -> Group:
         """The table, rendered anew at each refresh."""
         table = Table(title=None, expand=False, pad_edge=False)
-        for name in ("site", "round", "cases", "loss", "Dice of model received", "train", "state"):
+        for name in ("site", "round", "cases", "loss", f"{self._measure.words} of model received", "train", "state"):
             table.add_column(name, justify="left" if name in ("site", "state") else "right")
         for name, line in sorted(self._sites.items()):
             table.add_row(
@@ -76,7 +81,8 @@ class FederationView:
                 Text("accepted", "green") if line.accepted else Text(line.reason or "answered", "yellow"),
             )
         best = max((line.metric for line in self._scored if line.metric is not None), default=None)
-        head = f"round {self._done}/{self._rounds}   best validation Dice {_number(best)}   {self.remaining()}"
+        how_good = f"best validation {scored(self._measure, best)}"
+        head = f"round {self._done}/{self._rounds}   {how_good}   {self.remaining()}"
         # Padding ends the bar's line; a bar by itself does not.
         bar = Padding(ProgressBar(total=self._rounds, completed=self._done, width=60), 0)
         return Group(Text(head), bar, table) if self._sites else Group(Text(head), bar)
@@ -98,6 +104,11 @@ def say(view: FederationView, line: Line, plain: bool) -> None:
     words = view.take(line)
     if plain or not log.is_terminal:
         log.print(words, markup=False, soft_wrap=True)
+
+
+def scored(measure: Measure, value: float | None) -> str:
+    """What was measured, and the number; a dash where nothing was."""
+    return f"{measure.words} {_number(value)}"
 
 
 def _site_words(line: SiteLine) -> str:

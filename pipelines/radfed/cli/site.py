@@ -64,6 +64,9 @@ def doctor(
     job: Annotated[
         str | None, typer.Option("--job", help="A job's folder or name: predict its rounds here, derive timeouts.")
     ] = None,
+    find_batch: Annotated[
+        bool, typer.Option("--find-batch", help="With --job: also look for the largest batch that the memory holds.")
+    ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Write the derived timeouts into the kit; restart FLARE's client after it.")
     ] = False,
@@ -81,8 +84,10 @@ def doctor(
 
     if write and job is None:
         raise InvalidInputError("--write needs --job JOB: timeouts follow from a job's model and its rounds")
+    if find_batch and job is None:
+        raise InvalidInputError("--find-batch needs --job JOB: how much a case takes depends on the job's network")
     with _steps() as on_step:
-        report = examine(site, kit, find_job(job) if job else None, on_step)
+        report = examine(site, kit, find_job(job) if job else None, on_step, find_batch)
     show(report)
     written = _write(site, kit, report) if write else []
     emit({**report.as_object(), "written": written}, as_json)

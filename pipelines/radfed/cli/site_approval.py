@@ -136,7 +136,7 @@ def _facts_of_digest(approvals: "Approvals", prefix: str, settings: "SiteSetting
 
 
 def _fresh(job: "Job", digest: str, settings: "SiteSettings", known: "JobFacts | None") -> "JobFacts":
-    from radfed.federation.app_files import METRICS
+    from radfed.federation.app_files import leaving
     from radfed.site.approval import timestamp
     from radfed.site.approval_facts import gather, measure
 
@@ -146,10 +146,13 @@ def _fresh(job: "Job", digest: str, settings: "SiteSettings", known: "JobFacts |
         digest,
         dataset=settings.dataset,
         kit=settings.kit,
-        metrics=METRICS,
+        metrics=leaving(job.task),
         seen=timestamp(),
         submitter=submitter,
     )
+    if facts.bytes_in_all is not None:
+        # A fingerprint has no network to be counted.
+        return facts
     if known is not None and known.parameters is not None and known.bytes_a_round is not None:
         return facts.with_size(known.parameters, known.bytes_a_round)
     log.print("counting the network's weights", markup=False)

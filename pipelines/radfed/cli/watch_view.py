@@ -13,13 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from radfed.cli.console import log
-from radfed.cli.live import FederationView
+from radfed.cli.live import FederationView, scored
 from radfed.ledger import FinalLine, Line, LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
+from radfed.task import Measure
 
 if TYPE_CHECKING:
     from radfed.federation.campaign_events import CampaignEvent
-
-_COLUMNS = ("site", "round", "Dice of model received", "training", "answered after", "sent", "state")
 
 
 class CampaignView:
@@ -36,13 +35,14 @@ class CampaignView:
         self._seconds: list[float] = []
         self._scores: list[float] = []
         self._round, self._link = 0, 0
+        self._measure = Measure.SCORE
         self._note = ""
 
     def take(self, line: Line) -> None:
         """Note a line of the ledger."""
         match line:
             case LinkLine():
-                self._link = line.link
+                self._link, self._measure = line.link, line.measure
                 for site in sorted({*line.required, *line.sites}):
                     self._latest.setdefault(site, SiteLine(round=line.first_round, site=site, asked=site in line.sites))
             case SiteLine():
@@ -77,7 +77,8 @@ class CampaignView:
     def __rich__(self) -> Group:
         """The table, rendered anew at each refresh."""
         table = Table(title=None, expand=False, pad_edge=False)
-        for name in _COLUMNS:
+        received = f"{self._measure.words} of model received"
+        for name in ("site", "round", received, "training", "answered after", "sent", "state"):
             table.add_column(name, justify="left" if name in ("site", "state") else "right")
         for site, line in sorted(self._latest.items()):
             table.add_row(
@@ -89,9 +90,9 @@ class CampaignView:
                 decimal(self._sent.get(site, 0)),
                 _state(line),
             )
-        best = f"{max(self._scores):.3f}" if self._scores else "-"
+        best = scored(self._measure, max(self._scores, default=None))
         of = f"/{self._rounds}" if self._rounds is not None else ""
-        head = f"FLARE job {self._link}   round {self._round}{of}   best validation Dice {best}   {self.pace}"
+        head = f"FLARE job {self._link}   round {self._round}{of}   best validation {best}   {self.pace}"
         parts: list[Text | Padding | Table] = [Text(head)]
         if self._rounds is not None:
             parts.append(Padding(ProgressBar(total=self._rounds, completed=self._round, width=60), 0))
@@ -143,9 +144,7 @@ def campaign_view(rounds: int | None, plain: bool) -> Iterator[Teller]:
 
 def outcome_words(final: FinalLine) -> str:
     """How a campaign ended, loud enough for one that is not whole."""
-    best = f"best round {final.best_round}, validation Dice " + (
-        "-" if final.best_metric is None else f"{final.best_metric:.3f}"
-    )
+    best = f"best round {final.best_round}, validation {scored(final.measure, final.best_metric)}"
     if final.outcome == "COMPLETED":
         return f"COMPLETED: {best}"
     missing = f"missing from at least one round: {', '.join(final.missing)}" if final.missing else "no site is missing"

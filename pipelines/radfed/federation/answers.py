@@ -32,7 +32,7 @@ class Asked:
         model: what was sent.
         folder: for the updates of this task alone.
         tests: where test reports go, by site.
-        labels: the task contract's labels; a report may name no other.
+        measured: what the task contract has measured; a report may name nothing else.
         pool: does the judging.
         seen: sites whose answer was taken.
     """
@@ -42,7 +42,7 @@ class Asked:
     model: dict[str, NDArray[Any]]
     folder: Path
     tests: dict[str, TestReport]
-    labels: frozenset[str]
+    measured: frozenset[str]
     pool: ThreadPoolExecutor
     seen: set[str] = field(default_factory=set)
 
@@ -70,8 +70,8 @@ class Asked:
         content = dict(result.metrics or {})
         if self.task == TEST:
             report = TestReport.check(content, "report")
-            if not report.labels.keys() <= self.labels:
-                raise InvalidInputError("the report names labels that the task does not have")
+            if not report.labels.keys() <= self.measured:
+                raise InvalidInputError("the report names what the task does not have measured")
             self.tests[line.site] = report
             return Answer(line)
         numbers = Report.check(content, "report")

@@ -15,12 +15,12 @@ from radfed.federation.messages import Report
 from radfed.federation.recipe import export_job
 from radfed.job import SETTINGS_FILE, Job
 from radfed.site.approval import SIGNATURE_FILES, read_app
+from radfed.task import SegmentationTask, TaskSpec
 
 CONFIG = "config"
 FLARE_FILES = (f"{CONFIG}/config_fed_client.json", f"{CONFIG}/config_fed_server.json")
 SETTINGS = f"{CONFIG}/{SETTINGS_FILE}"
-METRICS = (*Report.model_fields, "once at the end, for each label, sums of Dice over the test cases")
-"""What leaves a site beside the weights."""
+_MEASURED = {"brier": "1 - Brier score", "accuracy": "right answers"}
 
 _FOLDERS = frozenset({"", CONFIG, "custom"})
 _MAX_ENTRIES = 32
@@ -50,6 +50,16 @@ def files_of(archive: bytes) -> dict[str, bytes]:
             return {entry.filename: _read(content, entry) for entry in entries if _is_file(entry)}
     except (BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise RefusedError(f"radfed:bad_job:the archive cannot be read ({type(error).__name__})") from error
+
+
+def leaving(task: TaskSpec) -> tuple[str, ...]:
+    """What leaves a site beside the weights."""
+    match task:
+        case SegmentationTask():
+            last = "for each label, sums of Dice over the test cases"
+        case _:
+            last = f"sums over the test cases of {' and '.join(_MEASURED.get(name, name) for name in task.measured)}"
+    return (*Report.model_fields, f"once at the end, {last}")
 
 
 def checked_job(files: Mapping[str, bytes]) -> Job:

@@ -206,8 +206,8 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         federation = store.job.job.federation
         gathering = Gathering(number, sites, federation, federation.min_sites if task == TRAIN else None)
         tests: dict[str, TestReport] = {}
-        labels = frozenset(label.name for label in store.job.task.labels)
-        asked = self._asked = Asked(task, gathering, model, folder, tests, labels, self._pool)
+        measured = frozenset(store.job.task.measured)
+        asked = self._asked = Asked(task, gathering, model, folder, tests, measured, self._pool)
         self.broadcast_model(
             data=FLModel(params_type=ParamsType.FULL, params=model, current_round=number),
             task_name=task,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nvflare.apis.dxo import MetaKey
+from nvflare.apis.dxo import DataKind, MetaKey
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_constant import FilterKey, FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
@@ -17,6 +17,7 @@ from nvflare.app_common.app_constant import AppConstants
 from radfed.errors import GateError, RadfedError
 from radfed.federation.closed_commands import close_job
 from radfed.federation.place import site_folder
+from radfed.federation.statistics_message import opened
 from radfed.job import SETTINGS_FILE, Job
 from radfed.site.egress import Message, append
 from radfed.weights import weights_digest
@@ -108,8 +109,12 @@ def _contents(answer: Shareable) -> Iterator[tuple[str, object]]:
     if headers.get(ReservedHeaderKey.CONTENT_TYPE) == _DXO:
         content = dict(rest.pop(_DXO))
         meta = dict(content.pop("meta", None) or {})
-        content.pop("kind", None)
-        yield from _walk("", content.pop("data", None))
+        kind, data = content.pop("kind", None), content.pop("data", None)
+        if kind == DataKind.STATISTICS and isinstance(data, dict):
+            for name, value in opened(data):
+                yield from _walk(name, value)
+        else:
+            yield from _walk("", data)
         yield from _walk("", meta.pop(MetaKey.INITIAL_METRICS, {}))
         yield from _walk("meta", meta)
         yield from _walk("dxo", content)

@@ -71,6 +71,7 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
         self._folder.mkdir(exist_ok=True)
         self._job_file = Path(workspace.get_app_config_dir(job_id)) / SETTINGS_FILE
         job = Job.read_json(self._job_file)
+        self._batch_size = job.job.training.batch_size
         root = Path(workspace.get_root_dir())
         self._name = str(fl_ctx.get_identity_name())
         self._states = campaigns_folder(root) / job.campaign / self._name if job.campaign else self._folder
@@ -84,7 +85,10 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
             self._start()
 
     def _start(self) -> TrainerProcess:
-        self._trainer = TrainerProcess(self._folder / "trainer.log", self._site.threads if self._site else None)
+        assert self._site is not None  # settled by the callers
+        # A process without a case in a step would have nothing to do.
+        processes = min(self._site.training_processes, self._batch_size)
+        self._trainer = TrainerProcess(self._folder / "trainer.log", self._site.threads, processes)
         self._opened = False
         return self._trainer
 

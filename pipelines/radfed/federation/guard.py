@@ -22,7 +22,7 @@ from nvflare.private.fed.utils.app_deployer import AppDeployer
 from nvflare.security.logging import SECURE_LOGGING_VAR_NAME
 
 from radfed.errors import InvalidInputError
-from radfed.federation.app_files import METRICS, RefusedError, checked_job, files_of
+from radfed.federation.app_files import RefusedError, checked_job, files_of, leaving
 from radfed.federation.closed_commands import close_parent, is_job_id
 from radfed.federation.place import site_folder, site_settings
 from radfed.site.approval import Approvals, decide, job_digest, timestamp
@@ -127,7 +127,7 @@ def judge(name: str, kit: Path, job_id: str, meta: Mapping[str, object], archive
         digest,
         dataset=site.dataset,
         kit=kit,
-        metrics=METRICS,
+        metrics=leaving(job.task),
         seen=timestamp(),
         submitter=_submitter(meta),
     )

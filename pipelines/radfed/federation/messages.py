@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from radfed.metrics.pooling import MOST_CASES
+from radfed.metrics.pooling import MOST_CASES, MOST_PAIRS
 from radfed.settings import Settings
 
 TRAIN, VALIDATE, TEST = "train", "validate", "test"
@@ -23,7 +23,7 @@ class Report(Settings):
     loss: float | None = Field(default=None, ge=-1e6, le=1e6)
     train_seconds: float = Field(default=0.0, ge=0, le=1e7)
     evaluation_seconds: float = Field(default=0.0, ge=0, le=1e7)
-    metric: float | None = Field(default=None, ge=0, le=1)
-    metric_cases: int = Field(default=0, ge=0, le=MOST_CASES)
+    metric: float | None = Field(default=None, ge=0, le=1, description="See radfed.training.trainer.Validated")
+    metric_cases: int = Field(default=0, ge=0, le=MOST_PAIRS, description="Cases; pairs of a concordance")
     restarts: int = Field(default=0, ge=0, le=1000)
     optimiser: Literal["kept", "fresh"] | None = None

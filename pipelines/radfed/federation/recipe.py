@@ -3,17 +3,20 @@
 import tempfile
 from pathlib import Path
 
+from nvflare.app_common.app_constant import StatisticsConstants
 from nvflare.job_config.api import FedJob
 from nvflare.recipe.spec import Recipe
 
 from radfed.federation.controller import FederatedAveraging
 from radfed.federation.executor import SiteExecutor
 from radfed.federation.messages import TASKS
+from radfed.federation.statistics import FingerprintExecutor
+from radfed.federation.statistics_controller import FingerprintController
 from radfed.job import SETTINGS_FILE, Job
 
-ALLOWED_CLASSES = (
-    f"{FederatedAveraging.__module__}.{FederatedAveraging.__name__}",
-    f"{SiteExecutor.__module__}.{SiteExecutor.__name__}",
+ALLOWED_CLASSES = tuple(
+    f"{found.__module__}.{found.__name__}"
+    for found in (FederatedAveraging, SiteExecutor, FingerprintController, FingerprintExecutor)
 )
 """All that a site's ``class_allow_list`` needs to hold."""
 
@@ -33,8 +36,12 @@ class CodelessRecipe(Recipe):  # type: ignore[misc] # nvflare has no types
         flare = FedJob(name=job.job.name, min_clients=job.job.federation.min_sites)
         # radfed is installed at every site: its modules are not to be copied into custom/.
         flare.job.set_app_packages(["radfed"])
-        flare.to_server(FederatedAveraging(persistor_id=""))
-        flare.to_clients(SiteExecutor(), tasks=list(TASKS))
+        if job.purpose == "fingerprint":
+            flare.to_server(FingerprintController())
+            flare.to_clients(FingerprintExecutor(), tasks=[StatisticsConstants.FED_STATS_TASK])
+        else:
+            flare.to_server(FederatedAveraging(persistor_id=""))
+            flare.to_clients(SiteExecutor(), tasks=list(TASKS))
         settings = scratch / SETTINGS_FILE
         job.write_json(settings)
         flare.add_file_to_server(str(settings), app_folder_type="config")

@@ -22,6 +22,7 @@ from radfed.federation.store import BEST, FINAL, LEDGER
 from radfed.job import Job
 from radfed.ledger import FinalLine, Line, read_ledger
 from radfed.site.config import SiteSettings
+from radfed.site.statistics_settings import StatisticsSettings
 
 _LOOK = 0.25
 # FLARE's simulator sleeps through fixed grace times of about 9 s at its end; the ledger's last line comes after all
@@ -57,19 +58,21 @@ def simulate(job: Job, datasets: Mapping[str, Path], run: Path, on_line: Callabl
     # FLARE splits its command line at spaces, so its workspace cannot lie under a folder of the user's choice.
     with tempfile.TemporaryDirectory(prefix="radfed-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch)
-        _write_sites(place / "sites", datasets)
+        write_sites(place / "sites", datasets)
         lines = _watch(job, place, sorted(datasets), run, on_line)
     final = lines[-1] if lines else None
     if not isinstance(final, FinalLine) or final.outcome == "FAILED":
-        raise FederationError(f"the federation failed; its ledger and FLARE's logs are in {run}: {_last_error(run)}")
+        raise FederationError(f"the federation failed; its ledger and FLARE's logs are in {run}: {last_error(run)}")
     return final
 
 
-def _write_sites(folder: Path, datasets: Mapping[str, Path]) -> None:
+def write_sites(folder: Path, datasets: Mapping[str, Path], statistics: StatisticsSettings | None = None) -> None:
+    """Write ``<site>/site.yaml`` for every site of a simulation."""
+    careful = statistics or StatisticsSettings()
     threads = share_of_cores(len(datasets))
     for site, dataset in datasets.items():
         (folder / site).mkdir(parents=True)
-        settings = SiteSettings(name=site, dataset=dataset.resolve(), threads=threads)
+        settings = SiteSettings(name=site, dataset=dataset.resolve(), threads=threads, statistics=careful)
         (folder / site / "site.yaml").write_text(settings.to_yaml(), encoding="utf-8")
 
 
@@ -77,9 +80,8 @@ def _watch(job: Job, place: Path, sites: list[str], run: Path, on_line: Callable
     """Start the simulator and follow its ledger until it ends."""
     results = place / "flare" / job.job.name / "server" / "simulate_job" / "radfed"
     job.write_json(place / "job.json")
-    command = [sys.executable, "-m", __name__, str(place), *sites]
     seen, concluded_at = 0, float("inf")
-    with (run / "flare.log").open("wb") as log, _process(command, log.fileno(), len(sites), place / "sites") as process:
+    with (run / "flare.log").open("wb") as log, simulator(place, log.fileno(), sites) as process:
         while True:
             ended = process.poll() is not None or time.monotonic() - concluded_at > _GRACE
             lines = read_ledger(results / LEDGER)
@@ -102,9 +104,20 @@ def _watch(job: Job, place: Path, sites: list[str], run: Path, on_line: Callable
 
 
 @contextmanager
-def _process(command: list[str], log: int, sites: int, site_folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The simulator, with its share of cores; its whole family ends with it, on an interrupt too."""
-    environment = os.environ | thread_environment(sites) | {SITES_FOLDER: str(site_folder), "PYTHONWARNINGS": "ignore"}
+def simulator(
+    place: Path, log: int, sites: list[str], module: str = "radfed.federation.simulate"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The simulator, with its share of cores; its whole family ends with it, on an interrupt too.
+
+    Args:
+        place: holds ``job.json`` and ``sites/<site>/site.yaml``.
+        log: file descriptor for what it says.
+        sites: their names.
+        module: whose body runs FLARE's simulator.
+    """
+    command = [sys.executable, "-m", module, str(place), *sites]
+    where = {SITES_FOLDER: str(place / "sites"), "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | thread_environment(len(sites)) | where
     process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
     family = psutil.Process(process.pid)
     try:
@@ -128,11 +141,11 @@ def _children(family: psutil.Process) -> list[psutil.Process]:
     return children
 
 
-def _last_error(run: Path) -> str:
+def last_error(run: Path, log: str = "flare.log") -> str:
     """The last error that FLARE logged, for a person at this machine."""
-    text = (run / "flare.log").read_text(encoding="utf-8", errors="replace")
+    text = (run / log).read_text(encoding="utf-8", errors="replace")
     errors = [line.strip() for line in text.splitlines() if "ERROR" in line or "Error:" in line]
-    return errors[-1][-400:] if errors else "flare.log names no error"
+    return errors[-1][-400:] if errors else f"{log} names no error"
 
 
 def main(place: Path, sites: list[str]) -> None:

@@ -114,6 +114,7 @@ class CampaignStore:
             required=required_of(before) if before else tuple(sorted(asked_for or sites)),
             first_round=last.round + 1 if last else 1,
             digest=last.digest if last else None,
+            measure=self.job.task.measure,
         )
         self.ledger.append(line)
         return line

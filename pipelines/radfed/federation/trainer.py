@@ -11,12 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+import psutil
+
 from radfed.cores import thread_environment
 from radfed.errors import TrainingError
-from radfed.training.process import Request
+from radfed.training.process import TOGETHER, Request
 
 # Fixed: no job can change a word of it.
-_COMMAND = (sys.executable, "-m", "radfed.training.process")
+_MODULE = ("-m", "radfed.training.process")
+_LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--log-dir", os.devnull)
+# What the processes of one trainer send each other stays on this machine.
+_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 _LOOK = 0.1
 _STOP_TIME = 30.0
 
@@ -41,15 +46,20 @@ class TrainerProcess:
     Args:
         log: file for what the trainer and its libraries print.
         threads: CPU threads that it may use; None takes all.
+        processes: how many train together, under torch's launcher; if one of them dies, so do all.
     """
 
-    def __init__(self, log: Path, threads: int | None) -> None:
+    def __init__(self, log: Path, threads: int | None, processes: int = 1) -> None:
         environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        command: tuple[str, ...] = (sys.executable, *_MODULE)
+        if processes > 1:
+            command = (sys.executable, *_LAUNCHER, f"--nproc-per-node={processes}", *_MODULE, TOGETHER)
+            environment |= thread_environment(processes) | _LOOPBACK
         if threads is not None:
-            environment |= thread_environment(1) | {"OMP_NUM_THREADS": str(threads)}
+            environment |= thread_environment(1) | {"OMP_NUM_THREADS": str(max(1, threads // processes))}
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, env=environment, text=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, env=environment, text=True
             )
         self._answers: SimpleQueue[str | None] = SimpleQueue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -92,14 +102,20 @@ class TrainerProcess:
             return content
 
     def end(self) -> None:
-        """End the process."""
+        """End the process, and those that it has started."""
+        started: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            started = psutil.Process(self._process.pid).children(recursive=True) if self.alive else []
         self._process.kill()
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait()
-        self._listener.join()
         assert self._process.stdin is not None  # opened above
         with suppress(OSError):
             # What was not sent any more is of no use; closing would try to send it.
             self._process.stdin.close()
+        self._listener.join()
 
     def _send(self, request: Request) -> None:
         assert self._process.stdin is not None  # opened above

@@ -103,6 +103,8 @@ def decide(approvals: "Approvals", settings: ApprovalSettings, facts: JobFacts, 
 
 def fulfils(rule: StandingApproval, facts: JobFacts, today: date) -> bool:
     """Whether a standing approval covers a job. A size that is not known fulfils no limit on it."""
+    if facts.settings.purpose not in rule.purposes:
+        return False
     if re.fullmatch(rule.jobs, facts.job) is None or (rule.until is not None and today > rule.until):
         return False
     if rule.networks is not None and facts.network not in rule.networks:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import Field
 
 import radfed
+from radfed.dataset.fingerprint_features import features_of, message_bytes
 from radfed.dataset.layout import Dataset
 from radfed.dataset.splits import SPLITS
 from radfed.job import Job
@@ -93,7 +94,7 @@ def gather(
         InvalidInputError: the dataset named in ``site.yaml`` cannot be read.
     """
     federation = job.job.federation
-    return JobFacts(
+    facts = JobFacts(
         digest=digest,
         seen=seen,
         job=job.job.name,
@@ -101,7 +102,7 @@ def gather(
         campaign=job.campaign,
         submitter=submitter,
         task=job.task.name,
-        labels=tuple(label.name for label in job.task.labels),
+        labels=job.task.finds,
         network=job.task.network.name,
         algorithm="FedAvg, weighted by training cases",
         rounds=federation.rounds,
@@ -113,6 +114,14 @@ def gather(
         code=code_digest(),
         settings=job,
     )
+    return facts if job.purpose == "training" else _without_training(facts)
+
+
+def _without_training(facts: JobFacts) -> JobFacts:
+    """The facts of a job that makes a fingerprint: no network, one answer, whose size follows from the task."""
+    task = facts.settings.task
+    what = {"network": "none", "algorithm": "sums and histograms", "rounds": 1, "local_steps": 0}
+    return facts.model_copy(update={**what, "metrics": features_of(task)}).with_size(0, message_bytes(task))
 
 
 def code_digest() -> str:

@@ -2,7 +2,7 @@
 
 import re
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -15,6 +15,9 @@ class StandingApproval(Settings):
 
     jobs: Annotated[str, Field(min_length=1)] = Field(
         description="Regular expression that the whole name of the job must match"
+    )
+    purposes: Annotated[tuple[Literal["training", "fingerprint"], ...], Field(min_length=1)] = Field(
+        default=("training",), description="What the job may be for: to train, or to describe the data"
     )
     networks: tuple[str, ...] | None = Field(default=None, description="Names of networks, for example UNet")
     max_rounds: PositiveInt | None = Field(default=None, description="Largest number of rounds of a campaign")

@@ -9,7 +9,6 @@ _IN_WORDS = {
     "loss": "the mean loss",
     "train_seconds": "the seconds of training",
     "evaluation_seconds": "the seconds of measuring",
-    "metric": "the mean Dice over the cases to measure on",
     "metric_cases": "their number",
     "restarts": "how often the trainer was started again",
     "optimiser": "whether it could go on from the round before",
@@ -18,7 +17,10 @@ _IN_WORDS = {
 
 def sentences(facts: JobFacts) -> list[tuple[str, str]]:
     """What a job would do here, as pairs of a question and its answer."""
-    numbers = "; ".join(_IN_WORDS.get(name, plain(name)) for name in facts.metrics)
+    if facts.settings.purpose == "fingerprint":
+        return [*_described(facts), *_always(facts)]
+    words = _IN_WORDS | {"metric": f"the {facts.settings.task.measure.words} over the cases to measure on"}
+    numbers = "; ".join(words.get(name, plain(name)) for name in facts.metrics)
     sent = f"the weights of the network after training{_size(facts.bytes_a_round)}; {numbers}"
     return [
         ("What is trained", _trained(facts)),
@@ -31,6 +33,30 @@ def sentences(facts: JobFacts) -> list[tuple[str, str]]:
         ),
         ("What leaves in each round", f"{sent}. No image, no label and no value of a single case."),
         ("How much in all", _total(facts)),
+        *_always(facts),
+    ]
+
+
+def _described(facts: JobFacts) -> list[tuple[str, str]]:
+    """Of a fingerprint."""
+    about = ", ".join(plain(name) for name in facts.metrics)
+    size = _size(facts.bytes_in_all)
+    return [
+        ("What is done", f"The data for task {facts.task} are described (job {facts.job}). Nothing is trained."),
+        ("For what", plain(facts.description)),
+        ("On which data of ours", _data(facts)),
+        (
+            "What leaves, once",
+            f"numbers of cases, sums, deviations and histograms{size} of: {about}; names of scanners; what site.yaml "
+            "states of the GPU. No image, no value of a single case, and no count of fewer patients than statistics."
+            "min_count in site.yaml.",
+        ),
+    ]
+
+
+def _always(facts: JobFacts) -> list[tuple[str, str]]:
+    """Of a job of any purpose."""
+    return [
         ("Through which filters of ours", _filters(facts)),
         ("By which code", f"radfed {plain(facts.radfed_version)}, source {facts.code[:16]}; the job brings no code."),
         ("Who submitted it", plain(facts.submitter) if facts.submitter else "Nobody yet, or the server did not say."),

@@ -15,6 +15,7 @@ from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.pacs.settings import PacsSettings
 from radfed.settings import Settings
 from radfed.site.approval_settings import ApprovalSettings
+from radfed.site.statistics_settings import StatisticsSettings
 
 SITE_FILE, SECRET_FILE, PSEUDONYMS_FILE = "site.yaml", "secret.key", "pseudonyms.csv"
 SECRET_BYTES = 32
@@ -34,11 +35,20 @@ class SiteSettings(Settings):
     split: SplitSettings = Field(default=SplitSettings(), description="Shares of patients kept from training")
     threads: Annotated[int, Field(ge=1)] | None = Field(default=None, description="CPU threads of a job; all if empty")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where jobs run")
+    training_processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="Processes that train one job together; on CUDA each takes a GPU of its own"
+    )
+    gpu_memory: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+        default=None, description="Memory of the GPU for jobs (GiB), told in a fingerprint; not told if empty"
+    )
     reading: ReadOptions = Field(default=ReadOptions(), description="What reading DICOM may do to voxels")
     deidentification: DeidSettings = Field(default=DeidSettings(), description="What is taken out of DICOM")
     pacs: PacsSettings = Field(default=PacsSettings(), description="How the PACS is reached")
     kit: Path | None = Field(default=None, description="Folder of the startup kit with which the site joins")
     approval: ApprovalSettings = Field(default=ApprovalSettings(), description="Which jobs may run without asking")
+    statistics: StatisticsSettings = Field(
+        default=StatisticsSettings(), description="How careful a fingerprint of the data is"
+    )
 
 
 def init_site(folder: Path, name: str) -> SiteSettings:

@@ -20,11 +20,16 @@ from radfed.ledger import FinalLine, Line, read_ledger
 from radfed.release.cases import parity_cases
 from radfed.release.package import add_evaluation, build_release
 from radfed.site.config import PSEUDONYMS_FILE, init_site, read_secret, read_site
-from radfed.validation.comparison import dump_comparison
-from radfed.validation.report import METRICS, REPORT, travelling_comparison, write_report
-from radfed.validation.results import Evaluation
+from radfed.validation.kinds import (
+    AnyEvaluation,
+    AnySummary,
+    dump_travelling_comparison,
+    headline_of,
+    summarise_any,
+    write_any_report,
+)
+from radfed.validation.report import METRICS, REPORT
 from radfed.validation.run import report_input, score
-from radfed.validation.summary import Summary, summarise
 from radfed.workflow.cohorts import JOBS, PHANTOMS, SPLIT_SEEDS, deal_out, download, find_data, make_phantoms
 from radfed.workflow.timing import Clock
 
@@ -76,8 +81,8 @@ class DemoResult:
     release: Path
     report: Path
     final: FinalLine
-    summary: Summary
-    baselines: Mapping[str, Summary]
+    summary: AnySummary
+    baselines: Mapping[str, AnySummary]
     seconds: Mapping[str, float]
     overhead: float
 
@@ -166,7 +171,7 @@ def _ingested(report: IngestReport) -> str:
 
 def _baselines(
     settings: DemoSettings, job: Job, datasets: Mapping[str, Path], narrator: Narrator, clock: Clock
-) -> dict[str, Evaluation]:
+) -> dict[str, AnyEvaluation]:
     if not settings.baselines:
         return {}
     # torch is not waited for by who does not train here.
@@ -175,7 +180,10 @@ def _baselines(
     narrator.say("training the baselines: all data pooled, and each site alone, with the same total of steps")
     with clock.span("baselines"):
         return run_baselines(
-            job, datasets, settings.out / "run", lambda done: narrator.say(f"  {done.model}: {_dice(summarise(done))}")
+            job,
+            datasets,
+            settings.out / "run",
+            lambda done: narrator.say(f"  {done.model}: {headline_of(summarise_any(done))}"),
         )
 
 
@@ -184,7 +192,7 @@ def _evaluate(
     release: Path,
     datasets: Mapping[str, Path],
     final: FinalLine,
-    baselines: Mapping[str, Evaluation],
+    baselines: Mapping[str, AnyEvaluation],
     narrator: Narrator,
     clock: Clock,
 ) -> DemoResult:
@@ -194,22 +202,17 @@ def _evaluate(
     with clock.span("report"):
         narrator.say("writing the report")
         given = report_input(release, scored, pictures=True, baselines=baselines, timing=clock.seconds)
-        write_report(given, settings.out / "report", pictures=True, cases=True)
+        write_any_report(given, settings.out / "report", pictures=True, cases=True)
         with tempfile.TemporaryDirectory() as travels:
-            write_report(given, Path(travels), pictures=False)
-            dump_comparison(travelling_comparison(given), Path(travels) / COMPARISON)
+            write_any_report(given, Path(travels), pictures=False)
+            dump_travelling_comparison(given, Path(travels) / COMPARISON)
             add_evaluation(release, {name: Path(travels) / name for name in (REPORT, METRICS, COMPARISON)})
     return DemoResult(
         release=release,
         report=settings.out / "report" / REPORT,
         final=final,
-        summary=summarise(scored.evaluation),
-        baselines={name: summarise(evaluation) for name, evaluation in baselines.items()},
+        summary=summarise_any(scored.evaluation),
+        baselines={name: summarise_any(evaluation) for name, evaluation in baselines.items()},
         seconds=dict(clock.seconds),
         overhead=clock.overhead,
     )
-
-
-def _dice(summary: Summary) -> str:
-    dice = summary.pooled.mean.dice
-    return "no Dice" if dice is None else f"mean test Dice {dice.mean:.3f}"

@@ -6,17 +6,24 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+import torch
+
 from radfed.cores import share_of_cores, thread_environment
 from radfed.dataset.layout import Dataset
 from radfed.dataset.splits import SplitName
 from radfed.job import Job
+from radfed.task import OutcomeTask, SegmentationTask
 from radfed.training.baselines import train_baseline
 from radfed.training.device import choose_device, claim_threads
-from radfed.training.predictor import TorchPredictor
-from radfed.training.samples import Sample, load_samples
+from radfed.training.kinds import load_cases
+from radfed.training.predictor import OutcomePredictor, TorchPredictor
+from radfed.training.samples import Prepared
 from radfed.validation.evaluate import evaluate
+from radfed.validation.kinds import AnyEvaluation
+from radfed.validation.outcome.evaluate import evaluate_outcomes
+from radfed.validation.outcome.results import OutcomeEvaluation, dump_outcome_evaluations
 from radfed.validation.results import Evaluation, dump_evaluations
-from radfed.weights import save_weights
+from radfed.weights import Weights, save_weights
 
 BASELINES = "baselines"
 COMPARISON = "comparison.json"
@@ -24,8 +31,8 @@ POOLED = "pooled"
 
 
 def run_baselines(
-    job: Job, datasets: Mapping[str, Path], run: Path, on_done: Callable[[Evaluation], None]
-) -> dict[str, Evaluation]:
+    job: Job, datasets: Mapping[str, Path], run: Path, on_done: Callable[[AnyEvaluation], None]
+) -> dict[str, AnyEvaluation]:
     """Train each site alone and all data pooled, with the federation's total of optimiser steps.
 
     The total is ``sites * rounds * local_steps``. The pooled model takes all of it; a site alone takes the steps that
@@ -47,7 +54,7 @@ def run_baselines(
     names = [POOLED, *(f"local-{site}" for site in sorted(datasets))]
     workers = min(len(names), share_of_cores(1))
     os.environ.update(thread_environment(workers))
-    results: dict[str, Evaluation] = {}
+    results: dict[str, AnyEvaluation] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         tasks = [pool.submit(_baseline, name, job, dict(datasets), run, share_of_cores(workers)) for name in names]
         for task in as_completed(tasks):
@@ -55,11 +62,11 @@ def run_baselines(
             results[evaluation.model] = evaluation
             on_done(evaluation)
     ordered = {name: results[name] for name in names}
-    dump_evaluations(ordered, run / COMPARISON)
+    write_comparison(ordered, run / COMPARISON)
     return ordered
 
 
-def _baseline(name: str, job: Job, datasets: dict[str, Path], run: Path, threads: int) -> Evaluation:
+def _baseline(name: str, job: Job, datasets: dict[str, Path], run: Path, threads: int) -> AnyEvaluation:
     """Train and score one model, in a process of its own."""
     claim_threads(threads)
     device = choose_device("auto")
@@ -77,9 +84,30 @@ def _baseline(name: str, job: Job, datasets: dict[str, Path], run: Path, threads
         device=device,
     )
     save_weights(run / BASELINES / f"{name}.safetensors", model.weights)
-    predict = TorchPredictor.of(job.task, model.weights, device)
-    return evaluate(predict, job.task, list(opened.values()), model=name)
+    return _evaluate(job.task, model.weights, device, list(opened.values()), name)
 
 
-def _samples(datasets: list[Dataset], split: SplitName, job: Job) -> list[Sample]:
-    return [sample for dataset in datasets for sample in load_samples(dataset, split, job.task)]
+def _evaluate(
+    task: SegmentationTask | OutcomeTask, weights: Weights, device: torch.device, datasets: list[Dataset], name: str
+) -> AnyEvaluation:
+    """Score a model on every site's test cases."""
+    match task:
+        case SegmentationTask():
+            return evaluate(TorchPredictor.of(task, weights, device), task, datasets, model=name)
+        case OutcomeTask():
+            answer = OutcomePredictor.of(task, weights, device).answer
+            return evaluate_outcomes(answer, task, datasets, model=name)
+
+
+def write_comparison(evaluations: Mapping[str, AnyEvaluation], path: Path) -> None:
+    """Write the scores of several models of one task, and so of one kind, by name of the model."""
+    masks = {name: found for name, found in evaluations.items() if isinstance(found, Evaluation)}
+    answers = {name: found for name, found in evaluations.items() if isinstance(found, OutcomeEvaluation)}
+    if masks:
+        dump_evaluations(masks, path)
+    if answers:
+        dump_outcome_evaluations(answers, path)
+
+
+def _samples(datasets: list[Dataset], split: SplitName, job: Job) -> list[Prepared]:
+    return [sample for dataset in datasets for sample in load_cases(dataset, split, job.task)]

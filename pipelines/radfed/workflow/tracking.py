@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from radfed.errors import InvalidInputError
-from radfed.ledger import Line, RoundLine, ScoreLine, SiteLine
+from radfed.ledger import Line, LinkLine, RoundLine, ScoreLine, SiteLine
+from radfed.task import Measure
 
 Tracker = Literal["tensorboard", "mlflow"]
 Write = Callable[[str, float, int], None]
@@ -47,17 +48,22 @@ def track(tracker: Tracker, run: Path, campaign: str, to: str | None = None) -> 
     else:
         opened = _tensorboard(to or str(run / TENSORBOARD_FOLDER))
     with opened as write:
-        yield lambda line: _tell(line, write)
+        yield _Teller(write).tell
 
 
-def scalars(line: Line) -> dict[str, float]:
-    """The numbers of a line, by name; no name says more of a site than the ledger does."""
+def scalars(line: Line, measure: Measure) -> dict[str, float]:
+    """The numbers of a line, by name; no name says more of a site than the ledger does.
+
+    Args:
+        line: of the ledger.
+        measure: what its metric is.
+    """
     match line:
         case SiteLine():
             numbers = {
                 "accepted": float(line.accepted),
                 "loss": line.loss,
-                "dice_of_model_received": line.metric,
+                f"{measure}_of_model_received": line.metric,
                 "answer_seconds": line.seconds,
                 "train_seconds": line.train_seconds,
                 "bytes": float(line.bytes) if line.answered else None,
@@ -68,15 +74,24 @@ def scalars(line: Line) -> dict[str, float]:
         case RoundLine():
             return {"round/accepted": float(line.accepted), "round/seconds": line.seconds}
         case ScoreLine():
-            return {} if line.metric is None else {"round/validation_dice": line.metric}
+            return {} if line.metric is None else {f"round/validation_{measure}": line.metric}
         case _:
             return {}
 
 
-def _tell(line: Line, write: Write) -> None:
-    if isinstance(line, SiteLine | RoundLine | ScoreLine):
-        for name, value in scalars(line).items():
-            write(name, value, line.round)
+class _Teller:
+    """Hands numbers on under the name of what the campaign measures, which its first line says."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._measure = Measure.SCORE
+
+    def tell(self, line: Line) -> None:
+        if isinstance(line, LinkLine):
+            self._measure = line.measure
+        elif isinstance(line, SiteLine | RoundLine | ScoreLine):
+            for name, value in scalars(line, self._measure).items():
+                self._write(name, value, line.round)
 
 
 @contextmanager

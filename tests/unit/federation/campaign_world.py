@@ -197,6 +197,7 @@ class FakeFlare:
                 sites=tuple(self.connected),
                 required=self.job.job.federation.sites,
                 first_round=first,
+                measure=self.job.task.measure,
             )
         )
         for number in range(first, min(first + (rounds or wanted), wanted + 1)):

@@ -18,9 +18,9 @@ from radfed.federation import children
 from radfed.federation.aggregation import change_norm
 from radfed.federation.answers import Asked, as_code
 from radfed.federation.gathering import Answer, Gathering, judge
-from radfed.federation.store import CampaignStore
+from radfed.federation.store import LEDGER, CampaignStore
 from radfed.job import FederationSettings, Job, as_campaign, find_job
-from radfed.ledger import NoteLine, RoundLine, ScoreLine, SiteLine, rounds_of
+from radfed.ledger import NoteLine, RoundLine, ScoreLine, SiteLine, measure_of, read_ledger, rounds_of
 from radfed.metrics.pooling import pool
 from radfed.weights import load_weights, weights_digest
 
@@ -56,6 +56,7 @@ def test_the_model_kept_is_the_one_that_the_ledger_calls_best(
             add_round(store, number, metric)
         final = store.conclude()
     assert (final.outcome, final.best_round) == ("COMPLETED", best)
+    assert final.measure == measure_of(read_ledger(tmp_path / LEDGER)) == job.task.measure
     assert weights_digest(load_weights(tmp_path / "best.safetensors")) == final.digest
     assert load_weights(tmp_path / "final.safetensors")["w"][0] == 3
 

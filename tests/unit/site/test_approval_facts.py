@@ -8,6 +8,8 @@ import pytest
 from approval_cases import a_job, facts_of, make_site, write_dataset  # type: ignore[import-not-found]
 
 import radfed
+from radfed.federation.app_files import leaving
+from radfed.job import find_job
 from radfed.site.approval_facts import code_digest, measure, site_filters
 from radfed.site.approval_text import plain, sentences
 
@@ -30,6 +32,22 @@ def test_sentences_say_what_is_trained_how_often_and_what_leaves(tmp_path: Path)
     assert "(25.0 kB)" in said["What leaves in each round"]
     assert "mean loss" in said["What leaves in each round"]
     assert "150.2 kB in 6 rounds" in said["How much in all"]
+
+
+@pytest.mark.parametrize(
+    ("name", "in_each_round", "at_the_end"),
+    [
+        ("phantom_segmentation", "the mean Dice over", "for each label, sums of Dice"),
+        ("heart_disease_tabular", "the 1 - mean Brier score over", "right answers and 1 - Brier score"),
+    ],
+)
+def test_what_leaves_is_called_by_what_the_task_measures(name: str, in_each_round: str, at_the_end: str) -> None:
+    job = find_job(name)
+    facts = facts_of(job).model_copy(update={"metrics": leaving(job.task)})
+    said = dict(sentences(facts))["What leaves in each round"]
+    assert in_each_round in said
+    assert at_the_end in said
+    assert ("Dice" in said) == (job.task.kind == "segmentation")
 
 
 def test_what_is_not_known_is_said_to_be_unknown() -> None:

@@ -8,6 +8,7 @@ from radfed.site.doctor.machine import (
     GIB,
     MIB,
     Gpu,
+    check_batch,
     check_disk,
     check_gpu,
     check_memory,
@@ -47,6 +48,15 @@ def test_no_gpu_fails_only_where_it_was_asked_for() -> None:
     assert check_gpu("cpu", (), None).verdict == "pass"
 
 
+def test_each_training_process_needs_a_gpu_of_its_own() -> None:
+    assert check_gpu("auto", (T4, T4), None, processes=2).verdict == "pass"
+    found = check_gpu("auto", (T4,), None, processes=2)
+    assert found.verdict == "fail"
+    assert "1 GPU(s) are found, but site.yaml trains with 2 processes" in found.found
+    # On the CPU they share its cores.
+    assert check_gpu("cpu", (), None, processes=2).verdict == "pass"
+
+
 def test_a_card_sold_with_16_gb_has_no_16_gib(tmp_path: Path) -> None:
     (tmp_path / "local").mkdir()
     manager = {"id": "m", "path": "a.GPUResourceManager", "args": {"num_of_gpus": 1, "mem_per_gpu_in_GiB": 16}}
@@ -69,6 +79,15 @@ def test_memory_is_compared_with_what_the_job_took() -> None:
     assert check_memory(measured(GIB, device="cpu"), available=2 * GIB).verdict == "pass"
     assert check_memory(measured(2 * GIB, device="cpu"), available=2 * GIB).verdict == "fail"
     assert check_memory(measured(1, device="cpu")).verdict == "pass"
+
+
+def test_the_batch_of_a_job_is_compared_with_the_largest_that_was_found() -> None:
+    assert check_batch(None, 8) is None
+    enough, few = check_batch(8, 8), check_batch(4, 8)
+    assert enough is not None
+    assert few is not None
+    assert (enough.verdict, few.verdict) == ("pass", "fail")
+    assert "batch_size: 4" in few.fix
 
 
 @pytest.mark.parametrize(("free", "verdict"), [(1, "fail"), (5 * GIB, "warn"), (50 * GIB, "pass")])

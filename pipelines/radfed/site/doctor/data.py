@@ -6,10 +6,10 @@ from radfed.dataset.check import check
 from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError
 from radfed.site.doctor.findings import Finding, failed, passed, warned
-from radfed.task import TaskSpec
+from radfed.task import AnyTask
 
 
-def check_dataset(folder: Path | None, task: TaskSpec | None) -> Finding:
+def check_dataset(folder: Path | None, task: AnyTask | None) -> Finding:
     """What ``radfed dataset check`` says, in one line.
 
     Args:

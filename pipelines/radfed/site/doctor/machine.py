@@ -50,13 +50,19 @@ def parse_gpus(text: str) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
-def check_gpu(wanted: Literal["auto", "cpu", "cuda"], gpus: tuple[Gpu, ...], measured: Measurement | None) -> Finding:
+def check_gpu(
+    wanted: Literal["auto", "cpu", "cuda"],
+    gpus: tuple[Gpu, ...],
+    measured: Measurement | None,
+    processes: int = 1,
+) -> Finding:
     """Whether there is a GPU, and whether the job fits into what is really free of it.
 
     Args:
         wanted: ``device`` of ``site.yaml``.
         gpus: what the driver reports.
         measured: the job as it ran here.
+        processes: ``training_processes`` of ``site.yaml``.
     """
     if wanted == "cpu":
         return passed("gpu", "site.yaml chooses the CPU")
@@ -65,6 +71,12 @@ def check_gpu(wanted: Literal["auto", "cpu", "cuda"], gpus: tuple[Gpu, ...], mea
         if wanted == "cuda":
             return failed("gpu", "site.yaml chooses CUDA, but no GPU is found", fix)
         return warned("gpu", f"no GPU is found; jobs run on {len(os.sched_getaffinity(0))} CPU core(s)", fix)
+    if len(gpus) < processes:
+        return failed(
+            "gpu",
+            f"{len(gpus)} GPU(s) are found, but site.yaml trains with {processes} processes, each on one of its own",
+            f"set training_processes in site.yaml to {len(gpus)}",
+        )
     # FLARE and torch take the first one that they see.
     gpu = gpus[0]
     said = f"{gpu.name}: {gpu.total // MIB} MiB, {gpu.free // MIB} MiB free"
@@ -113,6 +125,19 @@ def check_memory(measured: Measurement, available: int | None = None) -> Finding
     needs = int(measured.peak_memory_bytes * _HEADROOM)
     said = f"the job needs {needs // MIB} MiB of memory, {free // MIB} MiB are free"
     return passed("memory", said) if needs <= free else failed("memory", said, "end other programs, or add memory")
+
+
+def check_batch(largest: int | None, wanted: int) -> Finding | None:
+    """How many cases in a step the memory holds, beside how many the job takes.
+
+    Args:
+        largest: cases, as measured; None: it was not looked for.
+        wanted: ``batch_size`` of the job.
+    """
+    if largest is None:
+        return None
+    said = f"the memory holds steps of {largest} case(s), the job takes {wanted}"
+    return passed("batch", said) if wanted <= largest else failed("batch", said, f"ask for batch_size: {largest}")
 
 
 def check_shared_memory(folder: Path = Path("/dev/shm")) -> Finding:

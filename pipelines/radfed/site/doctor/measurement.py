@@ -28,6 +28,7 @@ class Measurement(Settings):
     gpu_memory_bytes: int | None = Field(default=None, description="Free on the GPU before the measurement")
     gpu_total_bytes: int | None = Field(default=None, description="Of the GPU as a whole")
     device: str = Field(default="cpu", description="Where the steps ran")
+    largest_batch: int | None = Field(default=None, description="Cases in a step that the memory holds, if looked for")
 
 
 class MeasurementError(RadfedError):
@@ -36,12 +37,13 @@ class MeasurementError(RadfedError):
     reason = "measurement_failed"
 
 
-def measure(job: Job, site_file: Path, patience: float = 600.0) -> Measurement:
+def measure(job: Job, site_file: Path, find_batch: bool = False, patience: float = 600.0) -> Measurement:
     """Build the job's network and take a few steps, in another process.
 
     Args:
         job: what to measure.
         site_file: the site's ``site.yaml``, which says on what data and device.
+        find_batch: also look for the largest batch that the memory holds.
         patience: seconds after which the process is stopped.
 
     Raises:
@@ -51,6 +53,7 @@ def measure(job: Job, site_file: Path, patience: float = 600.0) -> Measurement:
         file = Path(scratch) / "job.json"
         job.write_json(file)
         command = [sys.executable, "-m", _COMMAND, "--job", str(file), "--site", str(site_file)]
+        command += ["--find-batch"] if find_batch else []
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=patience, env=os.environ | {"PYTHONWARNINGS": "ignore"}

@@ -24,6 +24,7 @@ from radfed.site.doctor.joining import (
 )
 from radfed.site.doctor.link import Link, measure_link
 from radfed.site.doctor.machine import (
+    check_batch,
     check_disk,
     check_gpu,
     check_memory,
@@ -55,7 +56,9 @@ class _Notes:
         self.findings.extend(finding for finding in findings if finding is not None)
 
 
-def examine(site: Path, kit: Path | None, job: Job | None, on_step: Say = lambda _what: None) -> Report:
+def examine(
+    site: Path, kit: Path | None, job: Job | None, on_step: Say = lambda _what: None, find_batch: bool = False
+) -> Report:
     """Check everything that a site needs before it joins a federation.
 
     Args:
@@ -63,6 +66,7 @@ def examine(site: Path, kit: Path | None, job: Job | None, on_step: Say = lambda
         kit: its startup kit; None takes the one in ``site.yaml``.
         job: a job to measure; None leaves prediction and timeouts out.
         on_step: told what is done next.
+        find_batch: also look for the largest batch of the job that the memory holds.
 
     Raises:
         InvalidInputError: there is no usable ``site.yaml``, or no kit is known.
@@ -83,7 +87,7 @@ def examine(site: Path, kit: Path | None, job: Job | None, on_step: Say = lambda
     on_step("dataset")
     notes.add(check_dataset(settings.dataset, job.task if job else None))
     if job is not None:
-        _job(job, folder / SITE_FILE, notes, on_step)
+        _job(job, folder / SITE_FILE, notes, on_step, find_batch)
     on_step("machine")
     notes.add(*_machine(home, settings, notes.measured))
     on_step("policies")
@@ -163,15 +167,16 @@ def _is_server(reached: Reached, root: x509.Certificate, host: str, notes: _Note
     return finding.verdict != "fail"
 
 
-def _job(job: Job, site_file: Path, notes: _Notes, on_step: Say) -> None:
+def _job(job: Job, site_file: Path, notes: _Notes, on_step: Say, find_batch: bool) -> None:
     """A job as it runs on this machine, and over this link."""
     on_step("a few training steps")
     try:
-        notes.measured = measure(job, site_file)
+        notes.measured = measure(job, site_file, find_batch)
     except MeasurementError as error:
         fix = "mend what it says; the job would end here in the same way"
         notes.add(failed("training", f"{job.job.name} cannot be trained here: {error}", fix))
         return
+    notes.add(check_batch(notes.measured.largest_batch, job.job.training.batch_size))
     if notes.link is not None:
         notes.predicted = predict(notes.link, notes.measured, job.job.federation.local_steps)
         notes.add(check_prediction(notes.predicted, job.job.federation))
@@ -179,7 +184,7 @@ def _job(job: Job, site_file: Path, notes: _Notes, on_step: Say) -> None:
 
 def _machine(kit: Path, settings: SiteSettings, measured: Measurement | None) -> Iterable[Finding]:
     gpus = find_gpus()
-    yield check_gpu(settings.device, gpus, measured)
+    yield check_gpu(settings.device, gpus, measured, settings.training_processes)
     promised = check_promised_gpus(kit, gpus)
     if promised is not None:
         yield promised
