@@ -57,6 +57,8 @@ bench: setup ## figures of docs/reference/benchmarks.md; hours, needs RADFED_DAT
 	$(BIN)/python tools/bench/federation.py --out bench-federation
 	$(BIN)/python tools/bench/federation.py --out bench-federation --many 4 8 16
 	$(BIN)/python tools/bench/federation_gain.py
+	$(BIN)/python tools/bench/step.py --out bench-step
+	for study in heart pneumonia ventricle covid; do $(BIN)/python tools/bench/cohorts.py $$study --out bench-$$study || exit 1; done
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

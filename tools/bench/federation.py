@@ -37,6 +37,7 @@ from radfed.federation.simulate import simulate
 from radfed.imaging.phantoms import SCANNERS, write_cohort
 from radfed.job import Job, find_job
 from radfed.ledger import SiteLine, read_ledger
+from radfed.task import SegmentationTask
 
 # Channels of the shipped phantom job's UNet that make a model of about so many megabytes.
 NETWORKS = {1: [20, 40, 80], 100: [224, 448, 896]}
@@ -130,7 +131,9 @@ def run_radfed(megabytes: int, sites: int, rounds: int, data: Path, out: Path) -
 
 def run_plain(megabytes: int, sites: int, rounds: int, data: Path, out: Path) -> Measured:
     """FLARE's FedAvg recipe with the same network."""
-    network = tiny_job(megabytes, sites, rounds).task.network.args.model_dump(mode="json")
+    task = tiny_job(megabytes, sites, rounds).task
+    assert isinstance(task, SegmentationTask)
+    network = task.network.args.model_dump(mode="json")
     arguments = json.dumps(network | {"spatial_dims": 3})
     started = time.monotonic()
     out.mkdir(parents=True)

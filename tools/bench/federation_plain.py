@@ -41,16 +41,15 @@ def answer() -> None:
     from radfed.dataset.layout import Dataset
     from radfed.job import Job
     from radfed.training.device import choose_device, claim_threads
-    from radfed.training.samples import load_samples
-    from radfed.training.trainer import SegmentationTrainer
+    from radfed.training.kinds import load_cases, trainer_for
 
     claim_threads(int(os.environ["OMP_NUM_THREADS"]))
     job_file = Path(os.environ["BENCH_JOB"])
     job, dataset = Job.read_json(job_file), Dataset.read(Path(os.environ["BENCH_DATA"]))
     flare.init()
     name = flare.get_site_name()
-    trainer = SegmentationTrainer(job.task, job.job.training, name, job.job.federation.rounds, choose_device("auto"))
-    training, validation = (load_samples(dataset, split, job.task) for split in ("training", "validation"))
+    trainer = trainer_for(job.task, job.job.training, name, job.job.federation.rounds, choose_device("auto"))
+    training, validation = (load_cases(dataset, split, job.task) for split in ("training", "validation"))
     number = 0
     while flare.is_running():
         model = flare.receive()
