@@ -7,7 +7,7 @@ OUT    ?= radfed-demo
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup system demo federation test check test-base-install test-mutations test-federation kill-matrix bench clean
+.PHONY: help setup system viewer demo federation test check test-base-install test-mutations test-long test-federation kill-matrix bench clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*##/  make \1\t/'
 
@@ -20,8 +20,11 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 setup: $(BIN)/.installed ## virtual environment with everything pinned
 
-system: ## what the tests need of Debian: a PACS and OCR
+system: ## what the tests need of Debian: a PACS, OCR, a registry, a browser, Pango for PDF, npm
 	@tools/system_packages.sh
+
+viewer: system ## NiiVue for the workbench, where 'make setup' found no npm
+	@$(PYTHON) hatch_build.py
 
 demo: setup ## three hospitals with phantoms to a release and a report, with no data at all
 	$(BIN)/radfed demo --out $(OUT)
@@ -37,7 +40,7 @@ check: setup ## formatting, lint, types, import rules
 	$(BIN)/lint-imports
 
 # A process a core, a thread a process: torch processes with more threads than cores slow each other many times.
-test: check system ## all checks and the default test suite
+test: check viewer ## all checks and the default test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 test-base-install: setup ## what a clinic installs, in an environment of its own; minutes
@@ -45,6 +48,9 @@ test-base-install: setup ## what a clinic installs, in an environment of its own
 
 test-mutations: setup ## 3,000 broken DICOM files through ingest; minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/integration/test_dicom_mutations.py
+
+test-long: setup ## the long unit tests: coverage of intervals, shadow models, large networks; minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/unit
 
 test-federation: setup system ## the long tests of real federations: kills, networks, attacks; about an hour
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/integration --ignore tests/integration/test_base_install.py --ignore tests/integration/test_dicom_mutations.py
@@ -58,6 +64,7 @@ bench: setup ## figures of docs/reference/benchmarks.md; hours, needs RADFED_DAT
 	$(BIN)/python tools/bench/federation.py --out bench-federation --many 4 8 16
 	$(BIN)/python tools/bench/federation_gain.py
 	$(BIN)/python tools/bench/step.py --out bench-step
+	$(BIN)/python tools/bench/predict.py --untrained hippocampus_segmentation "$$RADFED_DATA/msd_hippocampus/imagesTr" --out bench-predict
 	for study in heart pneumonia ventricle covid; do $(BIN)/python tools/bench/cohorts.py $$study --out bench-$$study || exit 1; done
 
 clean: ## remove the virtual environment and caches

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need beyond Python: a PACS and text recognition. Does nothing where they are installed.
+# What the tests need beyond Python: a PACS, text recognition, an OCI registry, a browser, WeasyPrint's Pango, and
+# npm for the workbench's viewer. Does nothing where they are installed.
 set -euo pipefail
 
 plugin=/usr/share/orthanc/plugins/libOrthancDicomWeb.so
@@ -8,6 +9,10 @@ PATH="$PATH:/usr/sbin"
 command -v Orthanc >/dev/null || packages+=(orthanc)
 [ -e "$plugin" ] || packages+=(orthanc-dicomweb)
 command -v tesseract >/dev/null || packages+=(tesseract-ocr)
+command -v chromium >/dev/null || packages+=(chromium)
+ldconfig -p | grep libpangoft2-1.0.so.0 >/dev/null || packages+=(libpango-1.0-0 libpangoft2-1.0-0)
+command -v npm >/dev/null || packages+=(npm)
+command -v docker-registry >/dev/null || packages+=(docker-registry)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
 if ! command -v apt-get >/dev/null; then

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from radfed.errors import InvalidInputError
 from radfed.files import put_text
@@ -32,6 +32,34 @@ class AugmentationSettings(Settings):
     noise: NonNegativeFloat = Field(default=0.1, description="Standard deviation, in normalised intensity")
 
 
+class PrivacySettings(Settings):
+    """Differential privacy of the patients that a site trains on: DP-SGD at each site (Abadi et al. 2016).
+
+    The unit is the patient of a site. Baselines and trees, which never leave the machine, are trained without.
+    """
+
+    epsilon: Annotated[float, Field(gt=0, le=1000)] | None = Field(
+        default=None,
+        description="Budget of every site for the whole training, beyond which it sends nothing. Without "
+        "noise_multiplier the noise is chosen such that the planned rounds just fit",
+    )
+    noise_multiplier: Annotated[float, Field(ge=0.1, le=1000)] | None = Field(
+        default=None, description="Standard deviation of the noise, in units of max_grad_norm; else from epsilon"
+    )
+    delta: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=1e-5, description="Must be less than 1 / patients at every site"
+    )
+    max_grad_norm: PositiveFloat = Field(
+        default=1.0, description="L2 norm to which each patient's gradient is clipped; takes gradient_clip's place"
+    )
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Self:
+        if self.epsilon is None and self.noise_multiplier is None:
+            raise ValueError("give epsilon (a budget), noise_multiplier, or both; got neither")
+        return self
+
+
 class TrainingSettings(Settings):
     """Optimisation at a site; AdamW with a polynomial decay of the learning rate over the whole federation."""
 
@@ -44,6 +72,9 @@ class TrainingSettings(Settings):
     foreground_share: Fraction = Field(default=0.67, description="Share of patches centred on a labelled voxel")
     amp: bool = Field(default=True, description="Mixed precision; on CUDA only")
     augmentation: AugmentationSettings = AugmentationSettings()
+    privacy: PrivacySettings | None = Field(
+        default=None, description="Train with differential privacy. batch_size is then the mean number of patients"
+    )
 
 
 class FederationSettings(Settings):
@@ -108,17 +139,48 @@ class JobSpec(Settings):
     )
 
 
+Purpose = Literal["training", "fingerprint", "validation", "leakage"]
+QUESTIONS: tuple[Purpose, ...] = ("validation", "leakage")
+"""Purposes of jobs that ask about a release; nothing is trained."""
+
+
+class ReleaseQuestion(Settings):
+    """Which release is asked about, by digest: the sites have fetched it themselves, and the job carries no model."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=128)] = Field(
+        description="Of its folder, for people"
+    )
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="SHA-256 of its SHA256SUMS")
+    weights: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="SHA-256 of the model's weights")
+    split: Literal["training", "validation", "test", "all"] = Field(
+        default="test", description="Which cases a validation scores; a leakage audit takes the splits of its policy"
+    )
+    trained: tuple[SiteName, ...] = Field(
+        default=(), description="Of a leakage audit: sites that the release was trained at, by its ledger, sorted"
+    )
+
+
 class Job(Settings):
     """A job with its task: everything that a site or the server needs to know. It travels as one JSON file."""
 
     job: JobSpec
     task: AnyTask
-    purpose: Literal["training", "fingerprint"] = Field(
-        default="training", description="To train the task's model, or to describe the data for it"
+    purpose: Purpose = Field(
+        default="training",
+        description="To train the task's model, to describe the data for it, or to ask about a release of it",
+    )
+    release: ReleaseQuestion | None = Field(
+        default=None, description="What is asked about, of a validation or a leakage audit; null of other jobs"
     )
     campaign: CampaignName | None = Field(
         default=None, description="Name of the chain of FLARE jobs that this belongs to; null for a single run"
     )
+
+    @model_validator(mode="after")
+    def _asks_about_a_release(self) -> Self:
+        if (self.purpose in QUESTIONS) != (self.release is not None):
+            raise ValueError(f"release belongs to jobs of purpose {' and '.join(QUESTIONS)}, got {self.purpose}")
+        return self
 
     @classmethod
     def read_folder(cls, folder: Path) -> Self:

@@ -19,6 +19,21 @@ from radfed.task import Measure
 Outcome = Literal["COMPLETED", "DEGRADED", "FAILED"]
 
 
+class PrivacySpent(Settings):
+    """What a site's training has cost each of its training patients so far, over all that it has sent.
+
+    With the accountant of Rényi differential privacy (Mironov et al. 2019): whether one patient was among them changes
+    the probability of anything that was sent by at most a factor of e^epsilon, but for delta.
+    """
+
+    epsilon: float = Field(ge=0, le=1e12)
+    delta: float = Field(gt=0, lt=1)
+    noise_multiplier: float = Field(gt=0, le=1e6, description="Of the last steps")
+    max_grad_norm: float = Field(gt=0, le=1e9, description="Largest L2 norm of what one patient adds to a step")
+    sampling_rate: float = Field(gt=0, le=1, description="Probability of each patient to be in a step, of the last")
+    steps: int = Field(ge=0, le=10**9, description="Optimiser steps behind all updates")
+
+
 class SiteLine(Settings):
     """What one site did in one round. ``metric`` scores the model that the site received, before it trained."""
 
@@ -45,6 +60,7 @@ class SiteLine(Settings):
     optimiser: Literal["kept", "fresh"] | None = Field(
         default=None, description="Whether the site went on with its own optimiser state of the round before"
     )
+    privacy: PrivacySpent | None = Field(default=None, description="With differential privacy: spent so far")
 
 
 class LinkLine(Settings):

@@ -7,10 +7,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from radfed import chain
+from radfed.chain import START, Chain, Link, Torn, hash_of
 from radfed.cli.main import app
 from radfed.errors import GateError
-from radfed.site import egress
-from radfed.site.egress import HEAD_FILE, LOG_FILE, START, Message, Sent, Torn, append, verify
+from radfed.site.egress import HEAD_FILE, LOG_FILE, Message, Sent, append, verify
+
+OLD_LINE = (
+    '{"campaign":"c","job":"j","round":0,"task":"train","status":"OK","digest":"ab","tensors":2,"bytes":1'
+    '00,"metrics":{},"filters":["a"],"event":"sent","index":0,"time":"2026-11-23T12:59:54.343+00:00","pre'
+    'vious":"0000000000000000000000000000000000000000000000000000000000000000","hash":"045dea7b0d5cbd2845'
+    'e73aa52a74af014c72ccdf52ebc6359334bf5284749886"}'
+)
+OLD_HEAD = '{"index": 0, "hash": "045dea7b0d5cbd2845e73aa52a74af014c72ccdf52ebc6359334bf5284749886"}'
 
 Change = Callable[[list[bytes]], list[bytes]]
 
@@ -46,12 +55,24 @@ def test_a_message_is_read_back_as_it_left(site: Path) -> None:
     assert [line.previous for line in sent[1:]] == [line.hash for line in sent[:-1]]
 
 
+def test_a_log_of_an_earlier_version_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    # Written by the version before chains had a module of their own: format and hash must stay.
+    (tmp_path / LOG_FILE).write_text(OLD_LINE + "\n")
+    (tmp_path / HEAD_FILE).write_text(OLD_HEAD + "\n")
+    append(tmp_path, message(1))
+    verdict = verify(tmp_path)
+    assert (len(verdict.lines), verdict.problems, verdict.notes) == (2, (), ())
+    first, second = lines(tmp_path)
+    assert first.decode() == OLD_LINE + "\n"
+    assert list(json.loads(first)) == list(json.loads(second))
+
+
 def test_log_and_head_are_for_their_owner_alone(site: Path) -> None:
     assert [stat.S_IMODE((site / name).stat().st_mode) for name in (LOG_FILE, HEAD_FILE)] == [0o600, 0o600]
 
 
 def test_a_site_from_which_nothing_left_has_nothing_to_hide(tmp_path: Path) -> None:
-    assert verify(tmp_path) == egress.Verdict((), (), ())
+    assert verify(tmp_path) == chain.Verdict[Sent]((), (), ())
 
 
 @pytest.mark.parametrize(
@@ -78,7 +99,7 @@ def test_every_way_to_tamper_with_the_log_is_found(site: Path, change: Change, s
 def test_a_line_edited_with_a_new_hash_of_its_own_breaks_the_chain(site: Path) -> None:
     def forge(found: list[bytes]) -> list[bytes]:
         line = Sent.model_validate_json(found[1]).model_copy(update={"bytes": 0})
-        sealed = line.model_copy(update={"hash": egress._hash(line)})
+        sealed = line.model_copy(update={"hash": hash_of(line)})
         return [found[0], sealed.model_dump_json().encode() + b"\n", *found[2:]]
 
     rewrite(site, forge)
@@ -127,15 +148,15 @@ def crash_while_writing(site: Path, number: int, kept: int) -> int:
     """Add a line and cut the power before it is pinned, when only its first bytes are on disk; the line's length."""
     log = site / LOG_FILE
     size = log.stat().st_size if log.exists() else 0
-    pin = egress._pin
+    pin = Chain._pin
 
-    def cut(folder: Path, line: egress.Line) -> None:
+    def cut(this: Chain[Sent], line: Link) -> None:
         if isinstance(line, Sent) and line.round == number:
             raise _PowerCutError
-        pin(folder, line)
+        pin(this, line)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(egress, "_pin", cut)
+        patch.setattr(Chain, "_pin", cut)
         with pytest.raises(_PowerCutError):
             append(site, message(number))
     content = log.read_bytes()
@@ -182,7 +203,7 @@ def test_a_crash_at_the_very_first_line_and_again_at_its_repair_is_survived(tmp_
 
 
 def test_a_log_longer_than_what_is_read_of_its_end_goes_on(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(egress, "_TAIL", 1500)
+    monkeypatch.setattr(chain, "_TAIL", 1500)
     for number in range(4, 20):
         append(site, message(number))
     verdict = verify(site)
