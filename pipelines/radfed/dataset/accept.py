@@ -5,7 +5,7 @@ from pathlib import Path
 
 from radfed.dataset.checks import check_image, check_label, label_volumes
 from radfed.dataset.digests import volume_digest
-from radfed.dataset.layout import Case, Scanner
+from radfed.dataset.layout import AgeBand, Case, Projection, Scanner, Sex
 from radfed.dataset.pseudonyms import case_pseudonym, patient_pseudonym
 from radfed.dataset.records import Record, check_record, record_digest
 from radfed.dataset.splits import SplitSettings, split_of
@@ -32,6 +32,9 @@ class Origin:
     scanner: Scanner | None = None
     steps: tuple[str, ...] = ()
     defaced: bool | None = None
+    sex: Sex | None = None
+    age_band: AgeBand | None = None
+    projection: Projection | None = None
 
 
 NO_RECORD = Record()
@@ -90,6 +93,9 @@ def accept(
         label_volumes=label_volumes(label) if label is not None else {},
         modality=origin.modality,
         scanner=origin.scanner,
+        sex=origin.sex,
+        age_band=origin.age_band,
+        projection=origin.projection,
         steps=origin.steps,
         defaced=origin.defaced,
         covariates=dict(record.covariates),

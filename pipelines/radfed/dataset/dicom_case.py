@@ -6,6 +6,7 @@ from pathlib import Path
 
 from radfed.dataset.accept import Acceptance, Origin, accept
 from radfed.dataset.channels import one_image
+from radfed.dataset.header_traits import header_traits
 from radfed.dataset.judgement import Judgement
 from radfed.dataset.layout import Scanner
 from radfed.dataset.residue import check_residue
@@ -77,6 +78,7 @@ def _case(work: CaseWork) -> Judgement:
         scanner=Scanner(manufacturer=first.manufacturer, model=first.model, field_strength=first.first.field_strength),
         steps=tuple(dict.fromkeys(step for steps in (*(scan.steps for scan in scans), label.steps) for step in steps)),
         defaced=False if is_head(first.first) else None,
+        **header_traits(first.first.path, work.deidentification),
     )
     # Before anything is written.
     check_residue(origin, label.names.values(), work.case.channels)

@@ -17,6 +17,11 @@ from radfed.settings import Settings, explain
 DATALIST, CASES, QUARANTINE = "dataset.json", "cases.jsonl", "quarantine.jsonl"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+Sex = Literal["F", "M", "O"]
+AgeBand = Literal["under 18", "18 to 39", "40 to 59", "60 to 74", "75 and over"]
+"""Years."""
+Projection = Literal["PA", "AP", "LL", "RL", "LATERAL", "CC", "MLO", "ML", "LM"]
+
 
 class Scanner(Settings):
     """What made a scan, as far as it helps to see why sites differ."""
@@ -59,6 +64,9 @@ class Case(Settings):
     label_volumes: dict[int, float] = Field(default={}, description="Volume per label value (mm^3)")
     modality: str = Field(default="", description="DICOM Modality, empty for NIfTI")
     scanner: Scanner | None = Field(default=None, description="From DICOM headers")
+    sex: Sex | None = Field(default=None, description="DICOM PatientSex; null where it is not of the list")
+    age_band: AgeBand | None = Field(default=None, description="Of DICOM PatientAge (years); never the age itself")
+    projection: Projection | None = Field(default=None, description="DICOM ViewPosition; null if not of the list")
     steps: tuple[str, ...] = Field(
         default=(), description="What was done to the voxels on the way, such as an interpolated gap; mostly nothing"
     )

@@ -1,6 +1,5 @@
 """Label maps that a table names: PNG as it is drawn, or NIfTI."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 from radfed.errors import DataError
 from radfed.imaging.nifti import read_label
 from radfed.imaging.plane import plane
+from radfed.imaging.unwarned import unwarned
 from radfed.imaging.volume import Volume
 
 _NIFTI = (".nii", ".nii.gz")
@@ -25,13 +25,9 @@ def read_mask(path: Path) -> Volume:
     if path.name.lower().endswith(_NIFTI):
         return read_label(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata
-            with Image.open(path, formats=["PNG"]) as image:
-                if image.mode not in _MODES:
-                    raise DataError(
-                        "unsupported_pixels", f"a label PNG of the mode {image.mode}; give 1 or 8 bits of grey"
-                    )
-                return plane(np.asarray(image).astype(np.uint8))
+        with unwarned(), Image.open(path, formats=["PNG"]) as image:  # odd metadata
+            if image.mode not in _MODES:
+                raise DataError("unsupported_pixels", f"a label PNG of the mode {image.mode}; give 1 or 8 bits of grey")
+            return plane(np.asarray(image).astype(np.uint8))
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise DataError("unreadable", f"the label cannot be read as PNG ({type(error).__name__})") from error

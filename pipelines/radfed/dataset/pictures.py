@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from radfed.dataset.accept import Origin
+from radfed.dataset.header_traits import header_traits
 from radfed.dataset.layout import Scanner
 from radfed.dataset.masks import read_mask
 from radfed.dataset.residue import check_residue
@@ -190,7 +191,8 @@ def read_dicom(series: Series, reading: Reading) -> Scan:
     else:
         scanned = read_series(series, reading.options)
         volume, steps = scanned.volume, scanned.steps
-    origin = Origin(first.modality, scanner, steps, False if is_head(first) else None)
+    said = header_traits(first.path, reading.risks)
+    origin = Origin(first.modality, scanner, steps, False if is_head(first) else None, **said)
     check_residue(origin, (), [series])
     return Scan(volume, origin, patient=patient_key(series.patient, series.study or series.id))
 

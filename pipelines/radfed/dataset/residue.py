@@ -1,6 +1,5 @@
 """What identifies a patient and would go on in the words of DICOM headers."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from radfed.errors import DataError
 from radfed.imaging.deid.residual import identifying_values, residual_hits
 from radfed.imaging.dicom.header import PYDICOM_ERRORS
 from radfed.imaging.dicom.index import Series
+from radfed.imaging.unwarned import unwarned
 
 
 def check_residue(origin: Origin, names: Iterable[str], channels: Sequence[Series]) -> None:
@@ -40,9 +40,8 @@ def check_residue(origin: Origin, names: Iterable[str], channels: Sequence[Serie
 
 def _identifying(path: Path) -> frozenset[str]:
     try:
-        with warnings.catch_warnings():
-            # pydicom warns about odd values; here every value counts as it stands.
-            warnings.simplefilter("ignore")
+        # pydicom warns about odd values; here every value counts as it stands.
+        with unwarned():
             return identifying_values(pydicom.dcmread(path, stop_before_pixels=True, force=True))
     except PYDICOM_ERRORS as error:
         raise DataError(

@@ -1,7 +1,6 @@
 """Grey PNG pictures, strictly: what is no plain grey of 8 or 16 bits is refused, never converted."""
 
 import struct
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from radfed.errors import DataError
+from radfed.imaging.unwarned import unwarned
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 2**26
@@ -35,12 +35,10 @@ def read_png(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         with path.open("rb") as file:
             kind = _check_header(file.read(26))
             file.seek(0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # odd metadata; what matters is checked here
-                with Image.open(file, formats=["PNG"]) as image:
-                    _check_plain(image)
-                    image.load()
-                    return _grey(image, kind)
+            with unwarned(), Image.open(file, formats=["PNG"]) as image:  # odd metadata; what matters is checked here
+                _check_plain(image)
+                image.load()
+                return _grey(image, kind)
     except _BROKEN as error:
         raise DataError(
             "unreadable", f"cannot be read as PNG ({type(error).__name__}): cut short, or damaged; copy it again"

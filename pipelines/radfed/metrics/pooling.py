@@ -14,7 +14,8 @@ MOST_PAIRS = MOST_CASES * (MOST_CASES - 1) // 2
 """Of that many cases: what a concordance is at most the mean of."""
 
 _SLACK = 1e-6
-_Z = 1.959963984540054
+Z = 1.959963984540054
+"""Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
 
 
 class LabelScores(Settings):
@@ -95,5 +96,5 @@ def _score(cases: int, total: float, squares: float) -> Score:
     if cases < 2:
         return Score(cases=cases, mean=mean, deviation=None, low=None, high=None)
     variance = max(0.0, (squares - cases * mean**2) / (cases - 1))
-    half = _Z * math.sqrt(variance / cases)
+    half = Z * math.sqrt(variance / cases)
     return Score(cases=cases, mean=mean, deviation=math.sqrt(variance), low=mean - half, high=mean + half)

@@ -90,7 +90,7 @@ class Grid:
         """Bring class scores ``(K, H, W, D)`` on the task's grid back to the scanner's, by linear interpolation."""
         if self.task_shape != self.oriented_shape:
             factors = np.divide(self.oriented_spacing, self.task_spacing)
-            scores = np.stack([_resample(channel, factors, self.oriented_shape, order=1) for channel in scores])
+            scores = _interpolate(scores, factors, self.oriented_shape)
         back = _inverse(self.to_task)
         return np.ascontiguousarray(np.stack([_orient(channel, back) for channel in scores]))
 
@@ -110,6 +110,22 @@ def _inverse(transform: NDArray[np.float64]) -> NDArray[np.float64]:
 def _orient(array: NDArray[Any], transform: NDArray[np.float64]) -> NDArray[Any]:
     oriented: NDArray[Any] = orientations.apply_orientation(array, transform)
     return oriented
+
+
+def _interpolate(scores: NDArray[np.float32], factors: NDArray[np.float64], shape: Shape3) -> NDArray[np.float32]:
+    """What ``_resample`` of order 1 gives for each channel, up to rounding, several times as fast: axis by axis."""
+    # The axis that grows least first: the others then have less to do.
+    for axis in sorted(range(3), key=lambda axis: shape[axis] / scores.shape[1 + axis]):
+        last = scores.shape[1 + axis] - 1
+        place = np.clip(np.arange(shape[axis]) * factors[axis] + (factors[axis] - 1) / 2, 0, last)
+        low = place.astype(np.intp)
+        share = (place - low).astype(np.float32).reshape(-1, *[1] * (2 - axis))
+        below, above = np.take(scores, low, 1 + axis), np.take(scores, np.minimum(low + 1, last), 1 + axis)
+        above -= below
+        above *= share
+        above += below
+        scores = above
+    return scores
 
 
 def _resample(array: NDArray[Any], factors: NDArray[np.float64], shape: Shape3, order: int) -> NDArray[Any]:

@@ -11,9 +11,11 @@ import pytest
 from dicom_cases import a_mask, a_patient, a_scan, write_study  # type: ignore[import-not-found]
 
 from radfed.dataset.check import check
+from radfed.dataset.fingerprint_measure import case_values, cells
 from radfed.dataset.ingest import IngestSettings, ingest
 from radfed.dataset.layout import Case, Dataset
 from radfed.dataset.pseudonyms import patient_pseudonym, read_map
+from radfed.dataset.traits import band_of
 from radfed.errors import DatasetRefusedError, InvalidInputError
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.nifti import to_ras, write_image
@@ -55,6 +57,30 @@ def test_every_series_is_a_case_with_its_voxels_in_their_place(lenient: IngestSe
         assert case.scanner.manufacturer == "SIEMENS"
         assert case.steps == ()
     assert check(dataset).problems == ()
+
+
+def test_sex_and_age_are_kept_for_the_site_as_groups_alone(
+    lenient: IngestSettings, tmp_path: Path, task: SegmentationTask
+) -> None:
+    patients = {number: a_patient(number) for number in range(4)}
+    for number in patients:
+        write_study(tmp_path / "in" / str(number), number, task)
+    ingest(tmp_path / "in", tmp_path / "out", replace(lenient, task=task))
+    dataset = Dataset.read(tmp_path / "out")
+    for number, patient in patients.items():
+        case = case_of(dataset, number)
+        assert (case.sex, case.projection) == (patient.sex, None)
+        assert case.age_band == band_of(int(patient.age[:3]))
+        said = case.model_dump(mode="json", exclude={"label_volumes"})
+        assert not {patient.age, patient.birth_date, patient.study_date, int(patient.age[:3])} & {
+            value for value in said.values() if isinstance(value, (str, int))
+        }
+    silent = tuple(one.model_copy(update={"sex": None, "age_band": None}) for one in dataset.cases)
+    without = replace(dataset, cases=silent)
+    # Nothing of it is in what a site tells others of its dataset.
+    assert dataset.digest == without.digest
+    assert cells(dataset, task) == cells(without, task)
+    np.testing.assert_equal(case_values(dataset, task), case_values(without, task))
 
 
 def test_names_order_copies_and_packing_of_files_do_not_matter(lenient: IngestSettings, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_radiographs_are_found_wherever_they_lie(
     assert (report.cases, report.patients, report.reasons) == (4, 2, {})
     dataset = Dataset.read(tmp_path / "out")
     assert {case.modality for case in dataset.cases} == {"CR"}
+    assert {case.projection for case in dataset.cases} == {"AP"}
+    assert all(case.sex and case.age_band for case in dataset.cases)
     assert all(case.scanner is not None and case.size == (12, 9, 1) for case in dataset.cases)
     text = "".join(path.read_text() for path in (tmp_path / "out").glob("*.json*"))
     assert not [value for value in (*keys, a_patient(0).family) if value in text]

@@ -35,20 +35,6 @@ def test_two_sites_equal_scipy_with_two_samples() -> None:
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.004)
 
 
-def test_coverage_is_near_the_level() -> None:
-    random = np.random.default_rng(0)
-    hits = 0
-    for trial in range(300):
-        centres = random.normal(0.0, 1.0, 25)
-        values = (centres[:, None] + random.normal(0.0, 0.3, (25, 2))).ravel()
-        found = mean_interval(
-            values, np.repeat(np.arange(25), 2).tolist(), ["a"] * 50, Bootstrap(resamples=500, seed=trial)
-        )
-        assert found is not None
-        hits += found.low <= 0.0 <= found.high
-    assert 0.88 <= hits / 300 <= 0.99
-
-
 def test_drawing_patients_is_wider_than_drawing_their_scans() -> None:
     random = np.random.default_rng(1)
     values = np.repeat(random.normal(size=15), 4)

@@ -5,7 +5,6 @@ Modified Dates, Clean Descriptors, Retain Patient Characteristics (age capped) a
 """
 
 import re
-import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -34,6 +33,7 @@ from radfed.imaging.deid.settings import DeidSettings
 from radfed.imaging.deid.table import safe_private
 from radfed.imaging.deid.words import allowed_words, clean_text, plain_text
 from radfed.imaging.dicom.header import PYDICOM_ERRORS
+from radfed.imaging.unwarned import unwarned
 
 MAX_DEPTH = 32
 
@@ -66,8 +66,7 @@ class Deidentifier:
         Raises:
             DataError: ``unreadable``, if sequences are nested deeper than any object of the standard.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom warns about values that go anyway
+        with unwarned():  # pydicom warns about values that go anyway
             key = patient_key(_text(dataset, "PatientID"), _text(dataset, "StudyInstanceUID"))
             clean = _Patient(self._secret, key, self._settings, self._allowed).clean(dataset)
             mark(clean, patient_pseudonym(self._secret, key), is_head(dataset))

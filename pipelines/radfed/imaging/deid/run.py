@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from radfed.imaging.deid.residual import check_residual, identifying_values
 from radfed.imaging.deid.settings import DeidSettings
 from radfed.imaging.dicom.header import PYDICOM_ERRORS, Broken, Instance, read_header
 from radfed.imaging.dicom.index import archives, dicom_files
+from radfed.imaging.unwarned import unwarned
 
 QUARANTINE = "quarantine.jsonl"
 STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -199,8 +199,7 @@ def _each(run: _Run, instances: Sequence[Instance]) -> Iterator[tuple[Instance, 
 
 
 def _read(instance: Instance) -> Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd values are replaced or dropped anyway
+    with unwarned():  # odd values are replaced or dropped anyway
         # Files without the DICM mark have been recognised by their first element.
         return pydicom.dcmread(instance.path, force=True)
 
@@ -232,8 +231,7 @@ def _file_meta(clean: Dataset, transfer_syntax: str) -> FileMetaDataset:
 
 
 def _save(dataset: Dataset, path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unwarned():
         dataset.save_as(path, enforce_file_format=True)
 
 

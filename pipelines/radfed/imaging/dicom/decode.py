@@ -4,7 +4,6 @@ Lengths that a header promises are held against what is there before anything is
 """
 
 import io
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from radfed.errors import DataError
 from radfed.imaging.dicom.codestream import coded_shape
 from radfed.imaging.dicom.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, PYDICOM_ERRORS, Instance, open_dataset
+from radfed.imaging.unwarned import unwarned
 
 MAX_COMPRESSED_FRAME = 2**26
 """Pixels of one compressed frame; a decoder allocates what the header says."""
@@ -78,8 +78,7 @@ def modality_lut(path: Path, stored: Stored) -> NDArray[np.float64]:
         DataError: ``undecodable``.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with unwarned():
             keywords = ["ModalityLUTSequence", "PixelRepresentation", "RescaleSlope", "RescaleIntercept"]
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords, force=True)
             return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64)
@@ -133,8 +132,7 @@ def _compressed(file: BinaryIO, instance: Instance, numbers: Sequence[int]) -> I
                 "undecodable",
                 f"the header promises {instance.rows} x {instance.columns} pixels, the code {shape[0]} x {shape[1]}",
             )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom warns about padding and odd lengths
+        with unwarned():  # pydicom warns about padding and odd lengths
             frame, _ = decoder.as_array(
                 _encapsulated(code), index=0, raw=True, decoding_plugin=_PLUGINS[instance.transfer_syntax], **options
             )

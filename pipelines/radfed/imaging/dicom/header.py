@@ -6,7 +6,6 @@ Nothing that stands in a file raises: a header is an ``Instance``, a ``Broken`` 
 import hashlib
 import io
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydicom.tag import BaseTag
 
 from radfed.imaging.dicom.elements import Elements
 from radfed.imaging.dicom.frames import FRAME_TAGS, Frame, read_frames
+from radfed.imaging.unwarned import unwarned
 
 PYDICOM_ERRORS = (
     InvalidDicomError,
@@ -240,9 +240,8 @@ def _read(path: Path, file: BinaryIO) -> Instance | Broken | None:
     """The header in an open file."""
     stop = _Stop()
     stream = open_dataset(file)
-    with warnings.catch_warnings():
-        # pydicom warns about odd values and unknown character sets; what matters is checked here.
-        warnings.simplefilter("ignore")
+    # pydicom warns about odd values and unknown character sets; what matters is checked here.
+    with unwarned():
         dataset, meta, syntax = _parse(file, stream, stop)
         elements = Elements(dataset)
         if stop.length is not None:
@@ -250,7 +249,9 @@ def _read(path: Path, file: BinaryIO) -> Instance | Broken | None:
         sop_class = elements.text(_TEXT_TAGS["sop_class"]) or str(meta.get("MediaStorageSOPClassUID", "") or "")
         if sop_class == DICOMDIR or (len(dataset) == 0 and not sop_class):
             return None if sop_class == DICOMDIR else Broken(path, "unreadable", "the DICOM file holds no dataset")
-        return _instance(path, elements, syntax, sop_class, stop, _digests(file, stream, stop.offset))
+    digests = _digests(file, stream, stop.offset)  # of all bytes, while other threads parse
+    with unwarned():
+        return _instance(path, elements, syntax, sop_class, stop, digests)
 
 
 def _parse(file: BinaryIO, stream: BinaryIO, stop: "_Stop") -> tuple[Dataset, Dataset, str]:

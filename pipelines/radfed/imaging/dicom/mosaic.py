@@ -1,7 +1,6 @@
 """Siemens mosaics: a volume whose slices are tiles of one image, and where the headers say that it lies."""
 
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from radfed.imaging.dicom.csa import csa_values
 from radfed.imaging.dicom.geometry import LPS_TO_RAS
 from radfed.imaging.dicom.grouping import Slice, is_mosaic
 from radfed.imaging.dicom.header import PYDICOM_ERRORS
+from radfed.imaging.unwarned import unwarned
 
 _PERPENDICULAR = 0.999
 """Least cosine between the slice normal of Siemens' header and that of the image plane, whichever way they point."""
@@ -116,8 +116,7 @@ def _private_values(path: Path) -> dict[str, tuple[float, ...]]:
     """What the Siemens headers of a file say about the mosaic."""
     names = ("NumberOfImagesInMosaic", "SliceNormalVector", "SpacingBetweenSlices")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom warns about values that reading does not look at
+        with unwarned():  # pydicom warns about values that reading does not look at
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             header = _private(dataset, 0x0029, "SIEMENS CSA HEADER", 0x10)
             values = csa_values(header, names) if isinstance(header, bytes) else {}

@@ -1,7 +1,6 @@
 """One DICOM image as a plane with the grey values that a reader sees: a radiograph (CR, DX), or a single slice."""
 
 import math
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from radfed.imaging.dicom.header import PYDICOM_ERRORS, Broken, Instance, read_h
 from radfed.imaging.dicom.index import is_image
 from radfed.imaging.dicom.pixels import check_pixels
 from radfed.imaging.plane import NOMINAL_SPACING, plane
+from radfed.imaging.unwarned import unwarned
 from radfed.imaging.volume import Volume
 
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
@@ -67,8 +67,7 @@ def read_radiograph(path: Path) -> tuple[Volume, RadiographFacts]:
     projected = instance.sop_class in PROJECTIONS or instance.modality in _PROJECTED
     stored = next(iter(stored_frames(instance, [0])))[1]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd values; what matters is checked here
+        with unwarned():  # odd values; what matters is checked here
             header = _header(path)
             grey = shown(stored, header, instance.transfer_syntax, interest=projected)
             spacing, steps = _spacing(instance, header)
@@ -89,8 +88,7 @@ def radiograph_facts(path: Path) -> RadiographFacts:
     """
     instance = _instance(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with unwarned():
             return _facts(instance, _header(path))
     except PYDICOM_ERRORS as error:
         raise DataError("unreadable", f"the DICOM header cannot be read ({type(error).__name__})") from error

@@ -26,6 +26,7 @@ from radfed.imaging.objects.template import (
     reference,
     save,
 )
+from radfed.imaging.objects.uids import Naming, fresh
 from radfed.task import SegmentationTask
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def write_seg(
     task: SegmentationTask,
     software_version: str,
     images: Sequence[Path] = (),
+    naming: Naming = fresh,
+    verified: bool = False,
 ) -> None:
     """Write a mask as SEG, in the study and for the patient of its source images.
 
@@ -58,6 +61,8 @@ def write_seg(
         task: what the values mean.
         software_version: of radfed.
         images: files of the series, for patient and study, where the volume was resampled and names no sources.
+        naming: UIDs of what is made.
+        verified: whether somebody who has looked at the mask answers for it.
 
     Raises:
         DataError: ``shape_mismatch``, ``unknown_label``, ``label_reference`` (no source image is known) or
@@ -66,7 +71,7 @@ def write_seg(
     _check(mask, scanned, task)
     template = read_template(first_file(scanned, images))
     with foreign():  # the patient's attributes are copied as they stand, oddities included
-        seg = _segmentation(mask, scanned, task, software_version, template)
+        seg = _segmentation(mask, scanned, task, software_version, template, naming, verified)
         _refer(seg, scanned, [read_identity(file) for file in source_files(scanned) or images])
         save(seg, path)
 
@@ -80,10 +85,15 @@ def _check(mask: NDArray[np.uint8], scanned: "ScannedVolume", task: Segmentation
 
 
 def _segmentation(
-    mask: NDArray[np.uint8], scanned: "ScannedVolume", task: SegmentationTask, software_version: str, template: Dataset
+    mask: NDArray[np.uint8],
+    scanned: "ScannedVolume",
+    task: SegmentationTask,
+    software_version: str,
+    template: Dataset,
+    naming: Naming,
+    verified: bool,
 ) -> "Segmentation":
     """The SEG of the slices that show something, without references."""
-    from highdicom import UID
     from highdicom.seg import Segmentation, SegmentationTypeValues
 
     slices = [int(index) for index in np.flatnonzero(mask.any(axis=(0, 1)))] or [mask.shape[2] // 2]
@@ -94,15 +104,15 @@ def _segmentation(
         source_images=[as_single_frame(template, scanned.volume)],
         pixel_array=np.ascontiguousarray(numbers[mask[:, :, slices]].transpose(2, 1, 0)),
         segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=_descriptions(task, software_version),
-        series_instance_uid=UID(),
+        segment_descriptions=_descriptions(task, software_version, naming),
+        series_instance_uid=naming("seg series"),
         series_number=series_number(template),
-        sop_instance_uid=UID(),
+        sop_instance_uid=naming("seg"),
         instance_number=1,
         **equipment(task, software_version),
         series_description=f"{task.name} {task.version}"[:64],
         content_label="RADFED",
-        content_description=f"{task.name} {task.version}, not verified"[:64],
+        content_description=f"{task.name} {task.version}, {'verified' if verified else 'not verified'}"[:64],
         pixel_measures=measures,
         plane_orientation=orientation,
         plane_positions=positions,
@@ -129,8 +139,7 @@ def algorithm(task: SegmentationTask, software_version: str) -> "AlgorithmIdenti
     )
 
 
-def _descriptions(task: SegmentationTask, software_version: str) -> "list[SegmentDescription]":
-    from highdicom import UID
+def _descriptions(task: SegmentationTask, software_version: str, naming: Naming) -> "list[SegmentDescription]":
     from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
 
     return [
@@ -141,7 +150,7 @@ def _descriptions(task: SegmentationTask, software_version: str) -> "list[Segmen
             segmented_property_type=label_term(label),
             algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm(task, software_version),
-            tracking_uid=UID(),
+            tracking_uid=naming(f"tracking {label.name}"),
             tracking_id=f"{task.name}/{label.name}",
         )
         for number, label in enumerate(task.labels, start=1)

@@ -1,7 +1,6 @@
 """The images that a volume was read from: which they are, and what an object about them takes over from them."""
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pydicom.dataset import FileDataset
 
 from radfed.errors import DataError
 from radfed.imaging.dicom.header import PYDICOM_ERRORS
+from radfed.imaging.unwarned import unwarned
 
 if TYPE_CHECKING:
     from radfed.imaging.dicom.scanned import ScannedVolume
@@ -47,8 +47,7 @@ class Sources:
 @contextmanager
 def foreign() -> Iterator[None]:
     """Read a file that others wrote: its oddities do not warn, and what breaks in it is a ``DataError``."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with unwarned(heard=True) as caught:
         try:
             yield
         except PYDICOM_ERRORS as error:

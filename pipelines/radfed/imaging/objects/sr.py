@@ -1,12 +1,14 @@
 """Volumes to a DICOM structured report: TID 1500 Measurement Report, one TID 1411 group per label.
 
 Nobody has verified what a model says: the report is complete as far as the model goes, preliminary and unverified
-(PS3.3 C.17.2), and for research. A label that was not found is reported with 0 ml, so that the reader learns that
-it was looked for.
+(PS3.3 C.17.2), and for research. Only who has reviewed it can make it final and verified. A label that was not found is
+reported with 0 ml, so that the reader learns that it was looked for.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from radfed.imaging.objects.equipment import MANUFACTURER, equipment
 from radfed.imaging.objects.seg import series_number
 from radfed.imaging.objects.sources import Identity, first_file, foreign, read_header, read_identity, source_files
 from radfed.imaging.objects.template import read_template, save
+from radfed.imaging.objects.uids import Naming, fresh
 from radfed.task import Label, SegmentationTask
 
 if TYPE_CHECKING:
@@ -29,6 +32,21 @@ _PROCEDURES = {"CT": "CTUnspecifiedBodyRegion", "MR": "MRIUnspecifiedBodyRegion"
 """CID 100 by Modality."""
 
 
+@dataclass(frozen=True)
+class Verification:
+    """Who answers for a report (PS3.3 C.17.2).
+
+    Attributes:
+        name: VerifyingObserverName, a DICOM person name with its ``^``.
+        organisation: VerifyingOrganization.
+        time: when, with its time zone.
+    """
+
+    name: str
+    organisation: str
+    time: datetime
+
+
 def write_sr(
     path: Path,
     seg: Path,
@@ -37,6 +55,8 @@ def write_sr(
     task: SegmentationTask,
     software_version: str,
     images: Sequence[Path] = (),
+    naming: Naming = fresh,
+    verified: Verification | None = None,
 ) -> None:
     """Write the volumes of a mask as a report that refers to the segments of its SEG.
 
@@ -48,6 +68,8 @@ def write_sr(
         task: what the labels mean.
         software_version: of radfed.
         images: files of the series, where the volume was resampled and names no sources.
+        naming: UIDs of what is made.
+        verified: who has looked at it and answers for it; None leaves the report preliminary and unverified.
 
     Raises:
         DataError: ``unknown_label`` or ``label_reference`` (no source image is known).
@@ -60,28 +82,39 @@ def write_sr(
     segmentation = read_header(seg)
     with foreign():  # the patient's attributes are copied as they stand, oddities included
         report = _report(segmentation, volumes_ml, identities[0].series, task, software_version, template)
-        _write(path, report, [template, *_evidence(identities, template), segmentation], task, software_version)
+        evidence = [template, *_evidence(identities, template), segmentation]
+        _write(path, report, evidence, task, software_version, naming, verified)
 
 
 def _write(
-    path: Path, report: "MeasurementReport", evidence: list[Dataset], task: SegmentationTask, software_version: str
+    path: Path,
+    report: "MeasurementReport",
+    evidence: list[Dataset],
+    task: SegmentationTask,
+    software_version: str,
+    naming: Naming,
+    verified: Verification | None,
 ) -> None:
-    from highdicom import UID
     from highdicom.sr import Comprehensive3DSR
+    from pydicom.valuerep import DT
 
     document = Comprehensive3DSR(
         evidence=evidence,
         content=report,
-        series_instance_uid=UID(),
+        series_instance_uid=naming("sr series"),
         series_number=series_number(evidence[0]) + 1,
-        sop_instance_uid=UID(),
+        sop_instance_uid=naming("sr"),
         instance_number=1,
         **equipment(task, software_version),
         series_description=f"{task.name} {task.version} volumes"[:64],
         is_complete=True,
-        is_final=False,
-        is_verified=False,
+        is_final=verified is not None,
+        is_verified=verified is not None,
+        verifying_observer_name=verified.name if verified else None,
+        verifying_organization=verified.organisation if verified else None,
     )
+    if verified:
+        document.VerifyingObserverSequence[0].VerificationDateTime = DT(verified.time)
     save(document, path)
 
 

@@ -1,14 +1,12 @@
 """The folder that retrieved files wait in. Killed at any point, it holds whole files only."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import threading
 import uuid
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -22,16 +20,18 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
+from radfed.files import hold
 from radfed.imaging.pacs.failure import PacsError, TransientError
 from radfed.imaging.pacs.listing import ListedSeries
 from radfed.imaging.pacs.rate import TokenBucket
+from radfed.imaging.unwarned import unwarned
 
 IMPLEMENTATION = UID("2.25.45444400715984518988144229972609746271")
 """ImplementationClassUID of files in the spool: radfed's own, derived from a UUID (PS3.5, B.2)."""
 
 _KEYWORDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")
 # What pydicom raises on bytes that are no DICOM, or broken DICOM.
-_BROKEN = (
+BROKEN = (
     InvalidDicomError,
     EOFError,
     ValueError,
@@ -49,14 +49,15 @@ def file_header(sop_class: str, sop_instance: str, transfer_syntax: str) -> byte
     The same whichever way the data set came, so that equal data sets are equal files.
     """
     meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(sop_class)
-    meta.MediaStorageSOPInstanceUID = UID(sop_instance)
-    meta.TransferSyntaxUID = UID(transfer_syntax)
-    meta.ImplementationClassUID = IMPLEMENTATION
-    meta.ImplementationVersionName = "RADFED"
     stream = DicomBytesIO()
-    write_file_meta_info(stream, meta)
+    with unwarned():  # UIDs that break the rules are kept as they are
+        meta.FileMetaInformationVersion = b"\x00\x01"
+        meta.MediaStorageSOPClassUID = UID(sop_class)
+        meta.MediaStorageSOPInstanceUID = UID(sop_instance)
+        meta.TransferSyntaxUID = UID(transfer_syntax)
+        meta.ImplementationClassUID = IMPLEMENTATION
+        meta.ImplementationVersionName = "RADFED"
+        write_file_meta_info(stream, meta)
     return bytes(b"\x00" * 128 + b"DICM" + stream.getvalue())
 
 
@@ -86,14 +87,8 @@ class Spool:
         self.on_kept: Callable[[], None] | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        self._guard = (folder / "lock").open("w")
-        try:
-            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._guard.close()
-            raise PacsError(
-                f"{folder}: another retrieval uses this folder; wait for it or give another folder"
-            ) from error
+        taken = PacsError(f"{folder}: another retrieval uses this folder; wait for it or give another folder")
+        self._guard = hold(folder / "lock", taken)
         self._incoming = folder / "incoming"
         shutil.rmtree(self._incoming, ignore_errors=True)  # of a run that was killed
         self._incoming.mkdir()
@@ -158,12 +153,11 @@ class Spool:
 
     def _keep(self, part: Path, series: ListedSeries) -> bool:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about what is wrong further in; reading it properly comes later
+            with unwarned():  # about what is wrong further in; reading it properly comes later
                 dataset = dcmread(part, stop_before_pixels=True, specific_tags=list(_KEYWORDS))
-            sop_class, sop_instance, uid = (_text(dataset, keyword) for keyword in _KEYWORDS)
+            sop_class, sop_instance, uid = (raw_text(dataset, keyword) for keyword in _KEYWORDS)
             header = file_header(sop_class, sop_instance, str(dataset.file_meta.TransferSyntaxUID))
-        except _BROKEN as error:
+        except BROKEN as error:
             raise TransientError("the PACS sent something that is no DICOM file") from error
         if sop_instance not in series.instances if series.instances is not None else uid != series.uid:
             return False
@@ -191,7 +185,7 @@ class Spool:
             )
 
 
-def _text(dataset: FileDataset, keyword: str) -> str:
+def raw_text(dataset: FileDataset, keyword: str) -> str:
     """A UID's raw text: pydicom would warn about those that break the rules."""
     tag = tag_for_keyword(keyword)
     element = dataset.get_item(tag) if tag is not None and tag in dataset else None

@@ -32,7 +32,7 @@ def server_context(settings: PacsSettings) -> ssl.SSLContext:
         GateError: others can read our key.
     """
     if not (settings.ca_file and settings.certificate):
-        raise InvalidInputError("C-MOVE over dimse+tls needs ca_file, certificate and key in the PACS settings")
+        raise InvalidInputError("listening with TLS needs ca_file, certificate and key in the PACS settings")
     try:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.ca_file)
     except OSError as error:
