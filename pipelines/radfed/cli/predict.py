@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 def predict(
     release: Annotated[Path, typer.Argument(help="A release's folder, or an .onnx file with its task contract.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of masks or answers, made if missing.")],
     source: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="INPUT",
             help="A .nii, .nii.gz (channels are 4D) or DICOM file, of classification also .png, or a folder of them, "
-            "of DICOM also a tree; of a task without images a CSV or Parquet table of records.",
+            "of DICOM also a tree; of a task without images a CSV or Parquet table of records. Not with --listen.",
         ),
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of masks or answers, made if missing.")],
+    ] = None,
     covariates: Annotated[
         Path | None,
         typer.Option(
@@ -45,6 +45,22 @@ def predict(
         Path | None,
         typer.Option("--site", help="site.yaml that says what reading DICOM may do, and how the PACS is reached."),
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="AE@HOST:PORT",
+            help="Take DICOM studies by C-STORE until ended, in place of INPUT; dimse+tls://AE@HOST:PORT with TLS.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        float | None,
+        typer.Option("--quiet", help="With --listen: a study is complete when nothing of it came for so long (s)."),
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option("--accept", metavar="AE", help="With --listen: an AE title that may send; may be repeated."),
+    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -54,14 +70,29 @@ def predict(
     study the series are taken that the task's rules choose. What cannot be segmented, answered or sent is named with
     the reason, the others go on; then the exit code is 1.
 
+    With --listen it is a DICOM node: studies come by C-STORE, and results lie under --out, in folders of their own.
+
     Example: radfed predict releases/hippocampus_segmentation-0.1.0 scans --out masks
     """
+    from radfed.errors import InvalidInputError
     from radfed.imaging.dicom.options import ReadOptions
     from radfed.inference.opened import open_model
     from radfed.site.config import read_site
     from radfed.task import OutcomeTask
 
+    if (source is None) == (listen is None):
+        raise InvalidInputError("give INPUT, or --listen AE@HOST:PORT in its place, and not both")
     settings = read_site(site) if site else None
+    if listen is not None:
+        from radfed.cli.predict_listen import listen_for
+
+        if covariates is not None:
+            raise InvalidInputError("--covariates: --listen takes scans alone; leave it out")
+        listen_for(release, out, listen, send, settings, quiet, accept, threads, as_json)
+        return
+    if quiet is not None or accept:
+        raise InvalidInputError("--quiet and --accept belong to --listen; leave them out")
+    assert source is not None
     reading = settings.reading if settings else ReadOptions()
     model = open_model(release, threads)
     predictions: list[Prediction] | list[OutcomePrediction]

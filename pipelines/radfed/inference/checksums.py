@@ -22,6 +22,8 @@ def read_sums(release: Path) -> dict[str, str]:
     Raises:
         InvalidInputError: the list is missing or broken, or names a path twice or outside the release.
     """
+    if not (release / SUMS).is_file():
+        raise InvalidInputError(f"{SUMS}: cannot be read (missing, or no file); is this a release's folder?")
     try:
         text = (release / SUMS).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +41,7 @@ class OnnxModel:
         weights_digest: SHA-256 of the weights, as in the run's ledger.
         fixed_roi: whether only images of one size can go in: windows of ``task.window``, or ``task.image.size``.
         provider: what computes, for example ``CPUExecutionProvider``.
+        threads: CPU threads inside an operator; None for all cores.
     """
 
     task: SegmentationTask | OutcomeTask
@@ -48,6 +49,8 @@ class OnnxModel:
     weights_digest: str
     fixed_roi: bool
     provider: str
+    threads: int | None
+    _path: Path
     _session: Any
 
     @classmethod
@@ -70,7 +73,24 @@ class OnnxModel:
                 f"{path.name}: {FIXED_ROI_KEY} is {metadata[FIXED_ROI_KEY]}, but its input says otherwise; "
                 "export the model again"
             )
-        return cls(task, metadata[VERSION_KEY], metadata[WEIGHTS_KEY], fixed, session.get_providers()[0], session)
+        return cls(
+            task,
+            metadata[VERSION_KEY],
+            metadata[WEIGHTS_KEY],
+            fixed,
+            session.get_providers()[0],
+            threads,
+            path,
+            session,
+        )
+
+    def for_many_callers(self) -> Self:
+        """The same model, computing in the thread that calls it; it may be called from several at a time.
+
+        For the CPU: small windows gain little from threads within an operator, and much from being computed side by
+        side.
+        """
+        return replace(self, threads=1, _session=_session(self._path, 1))
 
     @property
     def segmentation(self) -> SegmentationTask:

@@ -15,9 +15,11 @@ from radfed.imaging.dicom.index import Series
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.dicom.read import ScannedVolume, read_series
 from radfed.imaging.nifti import read_image, write_mask
+from radfed.imaging.objects.uids import Naming, fresh
 from radfed.imaging.picture import PNG_SUFFIX, read_picture
 from radfed.imaging.plausibility import check_depth, check_geometry
 from radfed.imaging.volume import Volume
+from radfed.inference.crew import Crew
 from radfed.inference.inputs import Input, find_inputs
 from radfed.inference.model import OnnxModel
 from radfed.inference.opened import open_model
@@ -99,11 +101,12 @@ def predict_masks(
     """
     inputs = find_inputs(source, out, model.segmentation)
     make_folder(out)
-    predictions = []
+    predictions: list[Prediction] = []
     on_progress(0, len(inputs))
-    for done, one in enumerate(inputs, start=1):
-        predictions.append(_one(one, out, model, reading))
-        on_progress(done, len(inputs))
+    with Crew.of(model, len(inputs)) as crew:
+        for made in crew.map(lambda one: _one(one, out, crew, reading), inputs):
+            predictions.append(made)
+            on_progress(len(predictions), len(inputs))
     return predictions
 
 
@@ -121,7 +124,24 @@ def make_folder(out: Path) -> None:
         ) from error
 
 
-def _one(one: Input, out: Path, model: OnnxModel, reading: ReadOptions) -> Prediction:
+def predict_one(one: Input, out: Path, model: OnnxModel, reading: ReadOptions, naming: Naming = fresh) -> Prediction:
+    """Segment one input and write what came of it into an existing folder.
+
+    Args:
+        one: of ``find_inputs``.
+        out: folder of the results.
+        model: an opened model of a segmentation task.
+        reading: what reading DICOM may do to voxels.
+        naming: UIDs of SEG and SR.
+
+    Returns:
+        What came of it; look at ``reason``.
+    """
+    with Crew.of(model, 1) as crew:
+        return _one(one, out, crew, reading, naming)
+
+
+def _one(one: Input, out: Path, crew: Crew, reading: ReadOptions, naming: Naming = fresh) -> Prediction:
     started = time.monotonic()
     failed = Prediction(one.name, None, {}, 0.0, warnings=one.warnings)
     try:
@@ -129,9 +149,9 @@ def _one(one: Input, out: Path, model: OnnxModel, reading: ReadOptions) -> Predi
             case DataError() as error:
                 raise error
             case Path() as path:
-                made = _from_file(one, path, out, model)
+                made = _from_file(one, path, out, crew)
             case channels:
-                made = _from_dicom(one, channels, out, model, reading)
+                made = _from_dicom(one, channels, out, crew, reading, naming)
     except RadfedError as error:
         made = replace(failed, reason=error.reason, message=str(error))
     except OSError as error:
@@ -140,30 +160,32 @@ def _one(one: Input, out: Path, model: OnnxModel, reading: ReadOptions) -> Predi
     return replace(made, seconds=time.monotonic() - started)
 
 
-def _from_file(one: Input, path: Path, out: Path, model: OnnxModel) -> Prediction:
+def _from_file(one: Input, path: Path, out: Path, crew: Crew) -> Prediction:
+    task = crew.model.segmentation
     if path.name.lower().endswith(PNG_SUFFIX):
         volume = read_picture(path)
-        check_depth(volume, model.segmentation.intensity)
+        check_depth(volume, task.intensity)
     else:
         volume = read_image(path)
-    mask = _mask(volume, model)
+    mask = _mask(volume, crew)
     name = f"{one.stem}.nii.gz"
     write_mask(out / name, mask, volume.affine)
-    return Prediction(one.name, name, label_volumes_ml(mask, volume, model.segmentation), 0.0)
+    return Prediction(one.name, name, label_volumes_ml(mask, volume, task), 0.0)
 
 
 def _from_dicom(
-    one: Input, channels: tuple[Series, ...], out: Path, model: OnnxModel, reading: ReadOptions
+    one: Input, channels: tuple[Series, ...], out: Path, crew: Crew, reading: ReadOptions, naming: Naming
 ) -> Prediction:
-    scans = [read_series(series, reading.of(model.segmentation)) for series in channels]
-    volume = one_image([scan.volume for scan in scans], model.segmentation)
-    mask = _mask(volume, model)
-    volumes = label_volumes_ml(mask, volume, model.segmentation)
+    task = crew.model.segmentation
+    scans = [read_series(series, reading.of(task)) for series in channels]
+    volume = one_image([scan.volume for scan in scans], task)
+    mask = _mask(volume, crew)
+    volumes = label_volumes_ml(mask, volume, task)
     names = tuple(f"{one.stem}{suffix}" for suffix in (".nii.gz", ".seg.dcm", ".sr.dcm"))
     paths = [out / name for name in names]
     try:
         write_mask(paths[0], mask, volume.affine)
-        _write_objects(paths[1], paths[2], mask, volumes, scans[0], channels[0], model)
+        _write_objects(paths[1], paths[2], mask, volumes, scans[0], channels[0], crew.model, naming)
     except (RadfedError, OSError):
         for path in paths:
             path.unlink(missing_ok=True)
@@ -172,10 +194,11 @@ def _from_dicom(
     return Prediction(one.name, names[0], volumes, 0.0, seg=names[1], sr=names[2], warnings=(*one.warnings, *steps))
 
 
-def _mask(volume: Volume, model: OnnxModel) -> NDArray[np.uint8]:
-    task = model.segmentation
+def _mask(volume: Volume, crew: Crew) -> NDArray[np.uint8]:
+    task = crew.model.segmentation
     check_geometry(volume, task.limits)
-    return segment(volume, task, model)
+    with crew.room_for(volume, task):
+        return segment(volume, task, crew.model, crew.batch, crew.windows)
 
 
 def _write_objects(
@@ -186,6 +209,7 @@ def _write_objects(
     scanned: ScannedVolume,
     series: Series,
     model: OnnxModel,
+    naming: Naming,
 ) -> None:
     # highdicom takes a second to import, and NIfTI does not need it.
     from radfed.imaging.objects.seg import write_seg
@@ -193,8 +217,8 @@ def _write_objects(
 
     software = f"radfed {__version__} weights {model.weights_digest[:12]}"
     images = [instance.path for instance in series.instances]
-    write_seg(seg, mask, scanned, model.segmentation, software, images)
-    write_sr(sr, seg, volumes, scanned, model.segmentation, software, images)
+    write_seg(seg, mask, scanned, model.segmentation, software, images, naming)
+    write_sr(sr, seg, volumes, scanned, model.segmentation, software, images, naming)
 
 
 def label_volumes_ml(mask: NDArray[np.uint8], volume: Volume, task: SegmentationTask) -> dict[str, float]:

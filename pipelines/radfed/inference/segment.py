@@ -5,29 +5,48 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from radfed.imaging.volume import Volume
-from radfed.inference.sliding_window import Predictor, slide
+from radfed.inference.sliding_window import BATCH, Predictor, SideBySide, slide
 from radfed.preprocessing.grid import Grid
 from radfed.preprocessing.pipeline import prepare
 from radfed.task import SegmentationTask
 
 
-def class_scores(volume: Volume, task: SegmentationTask, predict: Predictor) -> tuple[NDArray[np.float32], Grid]:
+def class_scores(
+    volume: Volume,
+    task: SegmentationTask,
+    predict: Predictor,
+    batch: int = BATCH,
+    side_by_side: SideBySide | None = None,
+) -> tuple[NDArray[np.float32], Grid]:
     """Logits ``(K + 1, H', W', D')`` on the task's grid, and the grid that leads back.
 
     Raises:
         DataError: the volume does not fit the task.
     """
     image, grid = prepare(volume.array.astype(np.float32, copy=False), volume.affine, task)
-    return slide(image, predict, task.window, task.overlap), grid
+    return slide(image, predict, task.window, task.overlap, batch, side_by_side), grid
 
 
-def segment(volume: Volume, task: SegmentationTask, predict: Predictor) -> NDArray[np.uint8]:
+def segment(
+    volume: Volume,
+    task: SegmentationTask,
+    predict: Predictor,
+    batch: int = BATCH,
+    side_by_side: SideBySide | None = None,
+) -> NDArray[np.uint8]:
     """Mask ``(H, W, D)`` of the task's label values on the volume's own grid.
+
+    Args:
+        volume: the image.
+        task: the contract.
+        predict: the network.
+        batch: windows a call of ``predict``.
+        side_by_side: computes calls of ``predict`` at the same time.
 
     Raises:
         DataError: the volume does not fit the task.
     """
-    scores, grid = class_scores(volume, task, predict)
+    scores, grid = class_scores(volume, task, predict, batch, side_by_side)
     classes = grid.scores_to_source(scores).argmax(axis=0)
     mask: NDArray[np.uint8] = np.array((0, *task.label_values), dtype=np.uint8)[classes]
     if task.postprocessing.keep_largest_component:

@@ -1,6 +1,9 @@
 """Sliding-window inference with Gaussian blending (Isensee et al. 2021), in NumPy."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from functools import lru_cache, reduce
 from itertools import product
 
@@ -12,13 +15,34 @@ from radfed.preprocessing.padding import margins_to, pad, unpad
 Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Logits ``(B, K, *roi)`` for windows ``(B, C, *roi)``."""
 
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Threads that compute windows at the same time.
+
+    Attributes:
+        pool: the threads.
+        threads: how many they are.
+    """
+
+    pool: Executor
+    threads: int
+
+
 # The window's weight falls to a Gaussian of this share of its side, as in nnU-Net and MONAI.
 _SIGMA_SHARE = 0.125
 _LEAST_WEIGHT = 1e-3
+BATCH = 4
+"""Windows a call of the network, where it has threads of its own or a GPU."""
 
 
 def slide(
-    image: NDArray[np.float32], predict: Predictor, roi: tuple[int, ...], overlap: float, batch: int = 4
+    image: NDArray[np.float32],
+    predict: Predictor,
+    roi: tuple[int, ...],
+    overlap: float,
+    batch: int = BATCH,
+    side_by_side: SideBySide | None = None,
 ) -> NDArray[np.float32]:
     """Blend the logits of overlapping windows.
 
@@ -28,6 +52,7 @@ def slide(
         roi: window (voxels), ``(H, W, D)``, or ``(H, W)`` for planes of the last axis, each by itself.
         overlap: share of a window that the next one sees again.
         batch: windows a call of ``predict``.
+        side_by_side: computes calls of ``predict`` at the same time; None computes one after the other.
 
     Returns:
         Logits ``(K, H, W, D)``.
@@ -43,16 +68,40 @@ def slide(
     weight = _gaussian(roi) if roi != spatial[: len(roi)] else np.ones(roi, dtype=np.float32)
     total: NDArray[np.float64] | None = None
     norm = np.zeros(spatial, dtype=np.float64)
-    for first in range(0, len(places), batch):
-        chosen = places[first : first + batch]
-        scores = predict(np.stack([padded[(slice(None), *place)] for place in chosen]))
+    batches = [places[first : first + batch] for first in range(0, len(places), batch)]
+    for chosen, scores in zip(batches, _computed(padded, batches, predict, side_by_side), strict=True):
         if total is None:
             total = np.zeros((scores.shape[1], *spatial), dtype=np.float64)
         for place, score in zip(chosen, scores, strict=True):
             total[(slice(None), *place)] += score * weight
             norm[place] += weight
     assert total is not None  # there is at least one window
-    return np.ascontiguousarray(unpad(total / norm, margins), dtype=np.float32)
+    total /= norm
+    return np.ascontiguousarray(unpad(total, margins), dtype=np.float32)
+
+
+def _computed(
+    padded: NDArray[np.float32],
+    batches: Sequence[Sequence[tuple[slice | int, ...]]],
+    predict: Predictor,
+    side_by_side: SideBySide | None,
+) -> Iterator[NDArray[np.float32]]:
+    """Logits of each batch of windows, in their order, so that their sum does not depend on who was first."""
+
+    def one(chosen: Sequence[tuple[slice | int, ...]]) -> NDArray[np.float32]:
+        return predict(np.stack([padded[(slice(None), *place)] for place in chosen]))
+
+    if side_by_side is None:
+        yield from map(one, batches)
+        return
+    # No further ahead than there are threads: the logits of all windows together may be larger than memory.
+    ahead: deque[Future[NDArray[np.float32]]] = deque()
+    for chosen in batches:
+        if len(ahead) >= side_by_side.threads:
+            yield ahead.popleft().result()
+        ahead.append(side_by_side.pool.submit(one, chosen))
+    while ahead:
+        yield ahead.popleft().result()
 
 
 def _places(spatial: Sequence[int], roi: tuple[int, ...], overlap: float) -> list[tuple[slice | int, ...]]:
