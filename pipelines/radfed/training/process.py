@@ -39,6 +39,7 @@ class Request(Settings):
     round: int = 0
     out: Path | None = None
     states: Path | None = None
+    account: Path | None = None
 
 
 def serve(requests: TextIO, answers: TextIO, ranks: "Ranks") -> None:

@@ -12,14 +12,17 @@ from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError, TrainingError
 from radfed.job import Job
 from radfed.metrics.small_cells import LEAST_PATIENTS, enough
+from radfed.site.approval import demand_privacy
 from radfed.site.config import SiteSettings
 from radfed.training.device import claim_threads
 from radfed.training.kinds import load_cases, trainer_for
+from radfed.training.privacy_account import Account, Released, locked
+from radfed.training.private import PrivateTraining
 from radfed.training.process import Request
 from radfed.training.ranks import ALONE, Ranks
 from radfed.training.samples import Prepared
 from radfed.training.trainer import Trainer
-from radfed.weights import load_weights, save_weights
+from radfed.weights import load_weights, save_weights, weights_digest
 
 FEWEST_TEST_CASES = LEAST_PATIENTS
 """Fewer test cases than this are not reported: the sums of one or two would give away their cases' scores."""
@@ -37,6 +40,8 @@ class Session:
     ranks: Ranks = ALONE
     trained: int | None = None
     """The round whose end the optimiser in memory has seen."""
+    private: PrivateTraining | None = None
+    """Takes the steps where the job asks for differential privacy."""
 
     @classmethod
     def open(cls, job_file: Path, site: Mapping[str, Any], name: str, ranks: Ranks = ALONE) -> Self:
@@ -45,9 +50,11 @@ class Session:
         Raises:
             InvalidInputError: the site names no dataset, a file cannot be used, or ``ranks`` cannot train this network.
             DataError: a case does not fit the task.
+            GateError: the site demands more privacy than the job gives.
         """
         job = Job.read_json(job_file)
         settings = SiteSettings.check(dict(site), "site.yaml")
+        demand_privacy(settings.approval, job)
         if settings.threads is not None:
             claim_threads(max(1, settings.threads // ranks.size))
         if settings.dataset is None:
@@ -64,7 +71,8 @@ class Session:
         trainer.join(ranks)
         training = load_cases(dataset, "training", job.task)
         validation = load_cases(dataset, "validation", job.task) if ranks.leads else []
-        return cls(job, trainer, training, validation, dataset, ranks)
+        private = _private(job, trainer, training, dataset, ranks)
+        return cls(job, trainer, training, validation, dataset, ranks, private=private)
 
     def work(self, request: Request, stop: Callable[[], bool]) -> dict[str, object]:
         """Do what is asked; returns the numbers to report.
@@ -83,7 +91,9 @@ class Session:
             score = self.trainer.validate(self.validation)
             if score is not None:
                 report |= {"metric": score.metric, "metric_cases": score.cases, "evaluation_seconds": score.seconds}
-        return report if request.do == "validate" else report | self._train(request, stop)
+        if self.private is None:
+            return report if request.do == "validate" else report | self._train(request, stop)
+        return report | self._privately(self.private, request, stop)
 
     def follow(self, request: Request) -> None:
         """Train as the first of several processes was asked to, with it; it alone reports and keeps the result.
@@ -108,13 +118,69 @@ class Session:
         if stop():
             raise TrainingError(f"stopped in round {request.round} before its steps were taken")
         if self.ranks.leads:
-            # The round before stays: the server may have to ask for this round again. The one before that goes first,
-            # so that the new file gets its memory.
-            _state_file(request.states, request.round - 2).unlink(missing_ok=True)
-            save_weights(_state_file(request.states, request.round), self.trainer.state())
+            self._keep_state(request.states, request.round)
             save_weights(request.out, self.trainer.weights())
         self.trained = request.round
         return {"loss": trained.loss, "train_seconds": trained.seconds, "optimiser": optimiser}
+
+    def _keep_state(self, states: Path, number: int) -> None:
+        """Put the optimiser's state on disk.
+
+        The round before stays: the server may have to ask for this round again. The one before that goes first, so that
+        the new file gets its memory.
+        """
+        _state_file(states, number - 2).unlink(missing_ok=True)
+        save_weights(_state_file(states, number), self.trainer.state())
+
+    def _privately(self, private: PrivateTraining, request: Request, stop: Callable[[], bool]) -> dict[str, object]:
+        """Train with differential privacy if training was asked for; tells what was spent in either case.
+
+        Raises:
+            PrivacyBudgetError: the budget does not bear this round.
+            TrainingError: another job of this training is at work here.
+        """
+        if request.account is None:
+            raise InvalidInputError("training.privacy: no place for the account was given")
+        steps = self.job.job.federation.local_steps
+        told: dict[str, object] = {}
+        with locked(request.account):
+            account = Account.open(request.account, private.cost(max(0, request.round - 1) * steps))
+            if request.do == "train":
+                told, account = self._private_round(private, account, request, stop)
+        spent = account.spent(private.settings)
+        return told | {"privacy": None if spent is None else spent.model_dump()}
+
+    def _private_round(
+        self, private: PrivateTraining, account: Account, request: Request, stop: Callable[[], bool]
+    ) -> tuple[dict[str, object], Account]:
+        """One round; what it costs is on disk before the update is where it may leave from."""
+        if request.out is None or request.states is None or request.account is None or request.weights is None:
+            raise InvalidInputError("train: no place for the result was given")
+        number, steps = request.round, self.job.job.federation.local_steps
+        received = weights_digest(load_weights(request.weights))
+        kept = _update_file(request.account, number)
+        if _is_there(account.released, number, received, kept):
+            # Asked for again, say by a server that was killed. A second one, with other noise, would cost again.
+            save_weights(request.out, load_weights(kept))
+            return {"optimiser": "kept"}, account
+        account.admit(private.cost(steps), private.settings)
+        optimiser = self._recall(request.states, number)
+        self.trained = None
+        seconds = private.train((number - 1) * steps, steps, stop)
+        if stop():
+            raise TrainingError(f"stopped in round {number} before its steps were taken")
+        update = self.trainer.weights()
+        save_weights(kept, update)
+        account = account.after(
+            private.cost(steps), Released(round=number, received=received, update=weights_digest(update))
+        )
+        account.write(request.account)
+        # Only now: moments of steps that nobody counted must not be there to go on from.
+        self._keep_state(request.states, number)
+        _update_file(request.account, number - 1).unlink(missing_ok=True)
+        save_weights(request.out, update)
+        self.trained = number
+        return {"train_seconds": seconds, "optimiser": optimiser}, account
 
     def _recall(self, states: Path, number: int) -> str:
         """Give the optimiser what it had at the end of the round before; without it, it begins anew."""
@@ -156,3 +222,37 @@ def _tellable(right: NDArray[np.float64]) -> bool:
 
 def _state_file(folder: Path, number: int) -> Path:
     return folder / f"state-{number}.safetensors"
+
+
+def _update_file(folder: Path, number: int) -> Path:
+    return folder / f"update-{number}.safetensors"
+
+
+def _is_there(released: Released | None, number: int, received: str, kept: Path) -> bool:
+    """Whether a round's update, from the same model, is the last one that was counted, and lies on disk whole."""
+    if released is None or (released.round, released.received) != (number, received) or not kept.is_file():
+        return False
+    try:
+        return weights_digest(load_weights(kept)) == released.update
+    except InvalidInputError:
+        return False
+
+
+def _private(
+    job: Job, trainer: Trainer[Prepared], training: list[Prepared], dataset: Dataset, ranks: Ranks
+) -> PrivateTraining | None:
+    """What takes the steps if the job asks for differential privacy.
+
+    Raises:
+        InvalidInputError: several processes were to share the steps, or the network cannot be trained so.
+    """
+    settings, federation = job.job.training.privacy, job.job.federation
+    if settings is None:
+        return None
+    if not ranks.alone:
+        raise InvalidInputError(
+            f"training_processes: got {ranks.size}, but this job trains with differential privacy, which one process "
+            "does; set training_processes: 1 in site.yaml"
+        )
+    patients = {case.id: case.patient for case in dataset.split("training")}
+    return PrivateTraining(trainer, job.task, settings, training, patients, federation.rounds * federation.local_steps)

@@ -234,7 +234,7 @@ class Trainer(ABC, Generic[S]):
     def _step(self, batch: Batch, step: int) -> torch.Tensor:
         """One optimiser step; gives the loss before it."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate(step)
+            group["lr"] = self.learning_rate(step)
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=self.amp_type, enabled=self.amp):
             logits = self.network(*batch.inputs)
@@ -257,7 +257,8 @@ class Trainer(ABC, Generic[S]):
             )
         return value
 
-    def _learning_rate(self, step: int) -> float:
+    def learning_rate(self, step: int) -> float:
+        """Of a step, counted from 0 over the whole training."""
         warm = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))
         return self.settings.learning_rate * warm * float(max(0.0, 1 - step / self.total_steps) ** _DECAY)
 

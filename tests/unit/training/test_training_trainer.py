@@ -115,7 +115,7 @@ def test_a_stop_ends_the_stretch_early() -> None:
 
 def test_the_learning_rate_warms_up_and_decays_over_the_whole_federation() -> None:
     one = trainer(TrainingSettings(learning_rate=0.1, warmup_steps=4))
-    rates = [one._learning_rate(step) for step in range(STEPS)]
+    rates = [one.learning_rate(step) for step in range(STEPS)]
     assert rates[0] == pytest.approx(0.025)
     assert max(rates) == rates[3]
     assert rates[-1] < 0.01
