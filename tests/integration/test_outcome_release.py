@@ -20,8 +20,9 @@ from tests.integration.without_training import WITHOUT_TRAINING
 
 from radfed.imaging.nifti import read_label, write_image
 from radfed.imaging.phantoms_dicom import Flavour, fake_patient, write_series
+from radfed.release.attach import add_evaluation
 from radfed.release.cases import parity_cases
-from radfed.release.package import add_evaluation, build_release
+from radfed.release.package import build_release
 from radfed.task import OutcomeTask, SegmentationTask
 
 REPOSITORY = Path(__file__).parents[2]
@@ -134,11 +135,12 @@ def test_masks_of_planes(make: Callable[[str], Made], tmp_path: Path) -> None:
     verify, predict, validate = radfed(
         ["release", "verify", made.release],
         ["predict", made.release, tmp_path / "images", "--out", out],
-        ["validate", made.release, made.dataset, "--out", report],
+        ["validate", made.release, made.dataset, "--no-pdf", "--out", report],
     )
     assert verify.code == predict.code == validate.code == 0, (verify, predict, validate)
     verdicts = verdicts_of(verify)
-    assert verdicts.pop("rebuild") == "NOT VERIFIABLE"
+    for name in ("rebuild", "signature", "site_metrics", "leakage", "signoff"):
+        assert verdicts.pop(name) == "NOT VERIFIABLE"
     assert set(verdicts.values()) == {"PASS"}
     masks = {name: read_label(out / f"{name}.nii.gz").array for name in written}
     np.testing.assert_array_equal(masks[f"nifti-{SICK}"], masks[f"png-{SICK}"])
@@ -147,7 +149,14 @@ def test_masks_of_planes(make: Callable[[str], Made], tmp_path: Path) -> None:
     assert "Dice" in (report / "report.html").read_text()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "planes"])
+_QUICK = ("classes", "multimodal", "survival")
+"""Together they take every path by the command line; tests/unit/release has all kinds within one process."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in _QUICK else pytest.mark.slow) for kind in KINDS if kind != "planes"],
+)
 def test_answers_of_every_kind(make: Callable[[str], Made], tmp_path: Path, kind: str) -> None:
     made = make(kind)
     task, out, report = made.task, tmp_path / "out", tmp_path / "report"
@@ -167,11 +176,12 @@ def test_answers_of_every_kind(make: Callable[[str], Made], tmp_path: Path, kind
         ["release", "verify", made.release],
         ["release", "verify", changed],
         asked("predict", made.release, source, *beside, "--out", out),
-        ["validate", made.release, made.dataset, "--out", report],
+        ["validate", made.release, made.dataset, "--no-pdf", "--out", report],
     )
     assert verify.code == predict.code == validate.code == 0, (verify, predict, validate)
     verdicts = verdicts_of(verify)
-    assert verdicts.pop("rebuild") == "NOT VERIFIABLE"
+    for name in ("rebuild", "signature", "site_metrics", "leakage", "signoff"):
+        assert verdicts.pop(name) == "NOT VERIFIABLE"
     assert set(verdicts.values()) == {"PASS"}
     assert (refused.code, verdicts_of(refused)["weights"]) == (3, "FAIL")
     check_answers(rows_of(out / "predictions.csv"), written, task)
@@ -214,7 +224,7 @@ def test_a_release_that_was_tampered_with_is_refused(make: Callable[[str], Made]
     """One byte anywhere, or a file less, whatever it is about; predict takes neither model nor threshold of it."""
     made = make("multimodal")
     whole = shutil.copytree(made.release, tmp_path / "whole")
-    (travels,) = radfed(["validate", whole, made.dataset, "--out", tmp_path / "travels", "--no-pictures"])
+    (travels,) = radfed(["validate", whole, made.dataset, "--out", tmp_path / "travels", "--no-pictures", "--no-pdf"])
     assert travels.code == 0
     add_evaluation(whole, {name: tmp_path / "travels" / name for name in ("metrics.json", "report.html")})
     names = [

@@ -6,8 +6,16 @@ from typing import Annotated
 import typer
 
 from radfed.cli.console import emit, log
+from radfed.cli.release_registry import list_, pull, push
+from radfed.cli.release_sign import KeyOption, attach, keygen, sign
 
-app = typer.Typer(help="Package a trained model, and check a package.", no_args_is_help=True)
+app = typer.Typer(help="Package a trained model, check a package, and pass it on.", no_args_is_help=True)
+app.command("keygen")(keygen)
+app.command("sign")(sign)
+app.command("attach")(attach)
+app.command("push")(push)
+app.command("pull")(pull)
+app.command("list")(list_)
 
 _STYLE = {"PASS": "green", "FAIL": "red", "NOT VERIFIABLE": "yellow"}
 
@@ -33,6 +41,7 @@ def build(
     version: Annotated[
         str | None, typer.Option("--version", help="Of the release, like 1.0.0. Default: the task's.")
     ] = None,
+    key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Export the run's best model to ONNX, let it pass the parity gate, and package it.
@@ -44,7 +53,7 @@ def build(
     from radfed.release.package import build_release
 
     cases, phantom = parity_cases(dataset or [])
-    release = build_release(run, out, cases, version, phantom, dicom or (), dataset or ())
+    release = build_release(run, out, cases, version, phantom, dicom or (), dataset or (), key)
     log.print(f"{release}: built; check it with 'radfed release verify'", markup=False, soft_wrap=True)
     emit({"release": str(release)}, as_json)
 
@@ -52,15 +61,30 @@ def build(
 @app.command()
 def verify(
     release: Annotated[Path, typer.Argument(metavar="RELEASE", help="A release's folder.")],
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", help="Of who must have signed it, in PEM, got by another way.")
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root", help="The federation's root certificate (rootCA.pem of a kit), for the sites' signatures."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Check a release offline, claim by claim; exits 3 if any claim is false."""
+    from rich.table import Table
+    from rich.text import Text
+
     from radfed.release.verify import verify as run
 
-    report = run(release)
+    report = run(release, public_key, root)
+    table = Table("verdict", "claim", "because", title=Text(report.release))
     for claim in report.claims:
-        log.print(f"{claim.verdict:<15}", style=_STYLE[claim.verdict], end="")
-        log.print(f"{claim.says}: {claim.reason}", markup=False, soft_wrap=True)
+        table.add_row(Text(claim.verdict, _STYLE[claim.verdict]), Text(claim.says), Text(claim.reason, overflow="fold"))
+    log.print(table)
+    lines = ["What no release can prove:", *(f"- {line}" for line in report.not_provable)]
+    log.print("\n".join(lines), markup=False, soft_wrap=True)
     emit({"ok": report.ok, **report.model_dump(mode="json")}, as_json)
     if not report.ok:
         raise typer.Exit(3)

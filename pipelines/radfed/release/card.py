@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from radfed.inference.answers import column_of
 from radfed.inference.operating import OperatingThresholds
-from radfed.metrics.pooling import FederatedEvaluation
-from radfed.release.facts import TrainingFacts
+from radfed.release.contents import Contents
 from radfed.release.outcome_parity import OutcomeParityReport
 from radfed.release.parity import ParityReport
-from radfed.task import MultiClass, MultiLabel, OperatingPoint, OutcomeTask, SegmentationTask, Survival
+from radfed.task import MultiClass, MultiLabel, OperatingPoint, OutcomeTask, Survival
 
 
 @dataclass(frozen=True)
@@ -34,47 +34,39 @@ class _Words:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-def model_card(
-    task: SegmentationTask | OutcomeTask,
-    version: str,
-    facts: TrainingFacts,
-    parity: ParityReport | OutcomeParityReport,
-    phantom: bool,
-    evaluation: FederatedEvaluation | None = None,
-    operating: OperatingThresholds | None = None,
-) -> str:
-    """The card in Markdown.
-
-    Args:
-        task: the contract.
-        version: of the release.
-        facts: how the model was trained.
-        parity: what the gate found, of the task's kind.
-        phantom: whether the model was trained on made-up data.
-        evaluation: the sites' test scores, pooled.
-        operating: thresholds of an outcome task.
-    """
-    # Markdown, not HTML: escaping would put entities into people's text.
-    environment = Environment(
-        loader=PackageLoader("radfed.release"), undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True
-    )
+def model_card(contents: Contents) -> str:
+    """The card in Markdown."""
+    task, parity = contents.task, contents.parity
     if isinstance(task, OutcomeTask) and isinstance(parity, OutcomeParityReport):
-        template, words, details = "outcome_card.md.j2", _words(task), _of_outcome(task, parity, operating)
+        template, words, details = "outcome_card.md.j2", _words(task), _of_outcome(task, parity, contents.operating)
     elif isinstance(parity, ParityReport):
         template, words, details = "model_card.md.j2", _Words(), _of_segmentation(parity)
     else:
         raise TypeError(f"a report of {type(parity).__name__} says nothing of a task of the kind {task.kind}")
-    return environment.get_template(template).render(
-        task=task,
-        version=version,
-        name=f"{task.name}-{version}",
-        facts=facts,
-        sites=[site for site in facts.sites if site.rounds],
-        parity=parity,
-        phantom=phantom,
-        evaluation=evaluation,
-        words=words,
-        **details,
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            task=task,
+            version=contents.version,
+            name=contents.name,
+            facts=contents.facts,
+            sites=[site for site in contents.facts.sites if site.rounds],
+            parity=parity,
+            phantom=contents.phantom,
+            evaluation=contents.evaluation,
+            contents=contents,
+            words=words,
+            **details,
+        )
+    )
+
+
+@cache
+def _templates() -> Environment:
+    # Markdown, not HTML: escaping would put entities into people's text.
+    return Environment(
+        loader=PackageLoader("radfed.release"), undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True
     )
 
 

@@ -1,9 +1,7 @@
 """The claims about content: each function checks one, says what it saw, and raises ``GateError`` where it is false."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +9,18 @@ from numpy.typing import NDArray
 from radfed.errors import GateError
 from radfed.imaging.nifti import read_image, read_label
 from radfed.inference.checksums import file_digest
-from radfed.inference.model import OnnxModel
 from radfed.inference.opened import MODEL
 from radfed.inference.segment import segment
-from radfed.job import Job
 from radfed.ledger import FinalLine, Line, RoundLine, answers_of, conclude, read_ledger, required_of
 from radfed.metrics.pooling import FederatedEvaluation
 from radfed.release.conformance import CASES, VECTORS
+from radfed.release.contents import contract_of, job_of, read_json
 from radfed.release.dicom_parity import DISTANCE_TOLERANCE_MM
+from radfed.release.layout import CONFORMANCE, FEDERATED, METADATA, METRICS, PARITY, TASK, TRAINING, WEIGHTS
 from radfed.release.metadata import network_data_format
-from radfed.release.package import CONFORMANCE, FEDERATED, METADATA, METRICS, PARITY, TASK, TRAINING, WEIGHTS
 from radfed.release.parity import DISAGREEMENT_TOLERANCE, LOGIT_TOLERANCE, ParityReport, torch_predictor
-from radfed.task import OutcomeTask, SegmentationTask, TaskSpec
+from radfed.release.reading import NotVerifiableError, Release
+from radfed.release.travelling import check_travels
 from radfed.weights import load_weights, weights_digest
 
 if TYPE_CHECKING:
@@ -32,36 +30,10 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-9
 
 
-class NotVerifiableError(Exception):
-    """What it takes to check a claim is not here."""
-
-
-class Release(Protocol):
-    """What a claim needs of a release."""
-
-    def file(self, name: str) -> Path:
-        """A plain file of the release; raises ``GateError``."""
-
-    def has(self, name: str) -> bool:
-        """Whether the release holds such a file."""
-
-    @property
-    def model(self) -> OnnxModel:
-        """The model; raises ``GateError`` if it does not stand alone."""
-
-
-def contract_of(release: Release) -> SegmentationTask | OutcomeTask:
-    """The contract in ``task.yaml``."""
-    task = TaskSpec.read(release.file(TASK))
-    if not isinstance(task, SegmentationTask | OutcomeTask):
-        raise GateError(f"{TASK}: got a task of the kind {task.kind}, which has no release")
-    return task
-
-
 def check_contract(release: Release) -> str:
     """``task.yaml`` and the job's task equal the contract inside ``model.onnx``."""
     task = contract_of(release)
-    job = Job.read_json(release.file(f"{TRAINING}/job.json"))
+    job = job_of(release)
     for where, other in ((MODEL, release.model.task), (f"{TRAINING}/job.json", job.task)):
         if other.digest != task.digest:
             raise GateError(f"{TASK} is {task.digest[:12]}, the contract in {where} is {other.digest[:12]}")
@@ -70,7 +42,7 @@ def check_contract(release: Release) -> str:
 
 def check_metadata(release: Release) -> str:
     """``metadata.json`` names the task and says what goes in and out as the contract does."""
-    content = json.loads(release.file(METADATA).read_text(encoding="utf-8"))
+    content = read_json(release, METADATA)
     task = contract_of(release)
     if content["name"] != task.name:
         raise GateError(f"names the task {content['name']!r:.80}, the contract is {task.name!r}")
@@ -89,7 +61,7 @@ def check_ledger(release: Release) -> str:
     before, final = _final(lines)
     if final.outcome == "FAILED":
         raise GateError("the run FAILED")
-    rounds = Job.read_json(release.file(f"{TRAINING}/job.json")).job.federation.rounds
+    rounds = job_of(release).job.federation.rounds
     sites = required_of(before)
     for number in range(1, rounds + 1):
         _check_round(number, before, sites)
@@ -114,11 +86,12 @@ def check_weights(release: Release) -> str:
 
 
 def check_evaluation(release: Release) -> str:
-    """Pooled test scores, and a report beside them, are of this model; pooled means follow from the sites'."""
+    """Test scores and reports are of this model and may travel; pooled means follow from the sites'."""
+    check_travels(release)
     _check_metrics(release)
     if not release.has(FEDERATED):
         return "no site was asked for test scores"
-    evaluation = FederatedEvaluation.read(release.file(FEDERATED))
+    evaluation = FederatedEvaluation.check(read_json(release, FEDERATED), FEDERATED)
     if evaluation.model != release.model.weights_digest:
         raise GateError(f"it is of another model: {evaluation.model[:12]}")
     foreign = sorted(set(evaluation.pooled) - set(contract_of(release).measured))
@@ -138,7 +111,7 @@ def _check_metrics(release: Release) -> None:
     """The figures of a report in the release, if there is one, are of its model."""
     if not release.has(METRICS):
         return
-    stated = json.loads(release.file(METRICS).read_text(encoding="utf-8")).get("model_digest")
+    stated = read_json(release, METRICS).get("model_digest")
     model = file_digest(release.file(MODEL))
     if stated and stated != model:
         raise GateError(f"{METRICS} is of another model: {stated!r:.14}, {MODEL} is {model[:12]}")
@@ -146,7 +119,7 @@ def _check_metrics(release: Release) -> None:
 
 def check_parity_report(release: Release) -> str:
     """The gate's report is of this file, passed, and its figures are within the gate's tolerances."""
-    report = ParityReport.parse(release.file(PARITY).read_text(encoding="utf-8"), PARITY)
+    report = ParityReport.check(read_json(release, PARITY), PARITY)
     model = file_digest(release.file(MODEL))
     if report.model_sha256 != model or report.weights_digest != release.model.weights_digest:
         raise GateError(f"it is about another model: {report.model_sha256[:12]}, {MODEL} is {model[:12]}")

@@ -8,6 +8,7 @@ from radfed import __version__
 from radfed.task import CategoricalCovariate, Channel, Intensity, OutcomeTask, SegmentationTask, Survival, Window
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+PHANTOM_DATA = "computer-made phantoms, no patients"
 _PACKAGES = ("nibabel", "onnx", "onnxruntime", "safetensors", "scipy")
 _MODALITY = {"CT": "CT", "MR": "MR", "PT": "PET", "CR": "CR", "DX": "DX", "OT": "n/a"}
 
@@ -34,9 +35,7 @@ def bundle_metadata(task: SegmentationTask | OutcomeTask, release_version: str, 
         "description": task.description,
         "authors": "not stated",
         "copyright": "not stated",
-        "data_source": "computer-made phantoms, no patients"
-        if phantom
-        else "hospital sites, see training/ledger.jsonl",
+        "data_source": PHANTOM_DATA if phantom else "hospital sites, see training/ledger.jsonl",
         "data_type": _data_type(task),
         "image_classes": ", ".join(f"{channel.name} ({channel.modality})" for channel in _channels(task)),
         "label_classes": _label_classes(task),

@@ -12,7 +12,9 @@ from radfed.inference.checksums import file_digest
 from radfed.inference.header import COVARIATES, INPUT, inputs_of
 from radfed.inference.opened import MODEL
 from radfed.inference.operating import OPERATING, OperatingThresholds, threshold_columns
-from radfed.release.claims import Release, compare_logits, load_network, read_vectors
+from radfed.release.claims import compare_logits, load_network, read_vectors
+from radfed.release.contents import read_json
+from radfed.release.layout import CONFORMANCE, PARITY
 from radfed.release.outcome_conformance import INPUTS, answer_vectors, read_expected
 from radfed.release.outcome_files import RECORDS
 from radfed.release.outcome_parity import (
@@ -21,8 +23,8 @@ from radfed.release.outcome_parity import (
     OutcomeParityReport,
     torch_answerer,
 )
-from radfed.release.package import CONFORMANCE, PARITY
 from radfed.release.parity import LOGIT_TOLERANCE
+from radfed.release.reading import Release
 from radfed.task import OutcomeTask
 
 Vectors = dict[str, NDArray[Any]]
@@ -30,7 +32,7 @@ Vectors = dict[str, NDArray[Any]]
 
 def check_outcome_parity_report(release: Release) -> str:
     """The gate's report is of this file, passed, and its figures are within the gate's tolerances."""
-    report = OutcomeParityReport.parse(release.file(PARITY).read_text(encoding="utf-8"), PARITY)
+    report = OutcomeParityReport.check(read_json(release, PARITY), PARITY)
     model = file_digest(release.file(MODEL))
     if report.model_sha256 != model or report.weights_digest != release.model.weights_digest:
         raise GateError(f"it is about another model: {report.model_sha256[:12]}, {MODEL} is {model[:12]}")

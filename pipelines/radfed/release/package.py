@@ -1,13 +1,12 @@
 """A run folder to a release: everything another clinic needs to run, check and rebuild the model, or nothing at all."""
 
-import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,24 +18,47 @@ from radfed.inference.operating import OPERATING
 from radfed.job import Job
 from radfed.ledger import final_of, read_ledger
 from radfed.metrics.pooling import FederatedEvaluation
-from radfed.release.card import model_card
+from radfed.metrics.signed import ROOT, check_statements
+from radfed.metrics.signed import SITES as RUN_SITES
+from radfed.privacy.leakage_file import LEAKAGE as LEAKAGE_FILE
+from radfed.privacy.leakage_file import read_leakage
+from radfed.release.bundle import inference_config
 from radfed.release.cases import GivenCase
+from radfed.release.code import code_facts
 from radfed.release.conformance import synthetic_cases, write_vectors
+from radfed.release.contents import privacy_of
+from radfed.release.derived import as_json, finish
 from radfed.release.export import export_onnx
 from radfed.release.facts import TrainingFacts, training_facts
+from radfed.release.layout import (
+    BUNDLE_METADATA,
+    CODE,
+    CONFIGS,
+    CONFORMANCE,
+    ENVIRONMENT,
+    EVALUATION,
+    FEDERATED,
+    HISTORY,
+    INFERENCE,
+    JOB,
+    LEAKAGE,
+    LEDGER,
+    METADATA,
+    PARITY,
+    PRIVACY,
+    SITES,
+    TASK,
+    TRAINING,
+    WEIGHTS,
+)
 from radfed.release.metadata import bundle_metadata, installed_packages
 from radfed.release.outcome_conformance import write_outcome_vectors
 from radfed.release.outcome_parity import OutcomeParityReport, check_outcome_parity
 from radfed.release.parity import ParityReport, check_parity
-from radfed.release.seal import check_sums, seal
+from radfed.release.signing import check_key, write_signature
 from radfed.task import OutcomeTask, SegmentationTask
 from radfed.weights import load_weights, save_weights, weights_digest
 
-WEIGHTS, TASK, METADATA, CARD = "model.safetensors", "task.yaml", "metadata.json", "README.md"
-TRAINING, EVALUATION, CONFORMANCE = "training", "evaluation", "conformance"
-PARITY, FEDERATED = f"{EVALUATION}/parity.json", f"{EVALUATION}/federated.json"
-METRICS = f"{EVALUATION}/metrics.json"
-"""Added later, by who scored the release."""
 RUN_EVALUATION = "evaluation.json"
 """In a run folder: the sites' test scores, pooled by the server."""
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -62,6 +84,7 @@ def build_release(
     phantom: bool = False,
     dicom: Sequence[Path] = (),
     datasets: Sequence[Path] = (),
+    key: Path | None = None,
 ) -> Path:
     """Package the best model of a run as ``<out>/<task>-<version>/``.
 
@@ -73,14 +96,18 @@ def build_release(
         phantom: whether the model was trained on made-up data; a task that says so of itself counts too.
         dicom: folders of DICOM files for the parity check from the files on; without any, made-up ones alone.
         datasets: prepared datasets whose validation cases fix the operating point of an outcome task.
+        key: signs the release; None leaves it unsigned.
 
     Returns:
         The release's folder. On any error nothing is left behind.
 
     Raises:
-        InvalidInputError: the run is incomplete, the version is malformed, or the release is already there.
+        InvalidInputError: the run is incomplete, the version is malformed, the release is already there, or the key
+            cannot sign.
         GateError: the run failed, its model is not the one in its ledger, or parity was not reached.
     """
+    if key is not None:
+        check_key(key)
     opened = _read_run(run)
     task = opened.job.task
     version = version or task.version
@@ -96,43 +123,13 @@ def build_release(
     try:
         parity = _write_model(stage, opened, cases, dicom)
         _fill(stage, opened, parity, version, phantom or _says_phantom(task), datasets)
-        seal(stage)
+        finish(stage)
+        if key is not None:
+            write_signature(stage, key)
         os.rename(stage, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return target
-
-
-def add_evaluation(release: Path, files: Mapping[str, Path]) -> None:
-    """Copy files into ``evaluation/`` and seal the release again.
-
-    Args:
-        release: a sealed release whose files are as listed.
-        files: by the path that each gets inside ``evaluation/``, for example ``metrics.json``.
-
-    Raises:
-        InvalidInputError: a name leads out of ``evaluation/`` or is ``parity.json``, or a file is missing.
-        GateError: the release is not as its list says; sealing it again would bless the change.
-    """
-    for name, source in files.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or not path.parts or ".." in path.parts or path.as_posix() != name or "\n" in name:
-            raise InvalidInputError(f"evaluation file names are relative paths like metrics.json, got {name!r}")
-        if name == "parity.json":
-            raise InvalidInputError("parity.json is the gate's own report and is not replaced; give another name")
-        if not source.is_file():
-            raise InvalidInputError(f"{source}: is no file")
-    check_sums(release)
-    for name, source in files.items():
-        target = release / EVALUATION / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            shutil.copyfile(source, beside)
-            os.replace(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
-    seal(release)
 
 
 def _read_run(run: Path) -> _Run:
@@ -165,6 +162,20 @@ def _evaluation(path: Path, digest: str) -> FederatedEvaluation | None:
     return evaluation
 
 
+def _copy_statements(source: Path, target: Path, evaluation: FederatedEvaluation) -> None:
+    """Copy what the sites signed, if they had keys, once it is what the evaluation was made from."""
+    if not source.is_dir():
+        return
+    found = check_statements(source, evaluation)
+    if found.problems:
+        raise GateError(f"the sites' signed scores do not bear the evaluation: {'; '.join(found.problems[:5])}")
+    target.mkdir()
+    for name in (ROOT, *(f"{site}.json" for site in found.sites)):
+        if (source / name).is_symlink():
+            raise GateError(f"{RUN_SITES}/{name} of the run is a link; put the file itself there")
+        shutil.copyfile(source / name, target / name)
+
+
 def _fill(
     stage: Path,
     run: _Run,
@@ -182,6 +193,7 @@ def _fill(
     (stage / PARITY).write_text(parity.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if run.evaluation is not None:
         (stage / FEDERATED).write_text(run.evaluation.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        _copy_statements(run.folder / RUN_SITES, stage / SITES, run.evaluation)
     model = OnnxModel.load(stage / MODEL)
     operating = find_thresholds(model, datasets) if isinstance(task, OutcomeTask) else None
     if operating is not None:
@@ -190,10 +202,13 @@ def _fill(
         write_outcome_vectors(stage / CONFORMANCE, model, operating.thresholds if operating else {})
     else:
         write_vectors(stage / CONFORMANCE, model)
-    _write_training(stage / TRAINING, run)
-    _write_json(stage / METADATA, bundle_metadata(task, version, phantom))
-    card = model_card(task, version, run.facts, parity, phantom, run.evaluation, operating)
-    (stage / CARD).write_text(card, encoding="utf-8")
+    _write_training(stage, run)
+    _copy_evidence(stage, run)
+    text = as_json(bundle_metadata(task, version, phantom))
+    (stage / CONFIGS).mkdir()
+    for name in (METADATA, BUNDLE_METADATA):
+        (stage / name).write_text(text, encoding="utf-8")
+    (stage / INFERENCE).write_text(as_json(inference_config(task)), encoding="utf-8")
 
 
 def _write_model(
@@ -218,17 +233,24 @@ def _write_model(
     return check_parity(network, path, task, volumes or synthetic_cases(task), dicom)
 
 
-def _write_training(folder: Path, run: _Run) -> None:
-    folder.mkdir()
-    run.job.write_json(folder / "job.json")
-    shutil.copyfile(run.folder / "ledger.jsonl", folder / "ledger.jsonl")
-    (folder / "history.json").write_text(run.facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    (folder / "environment.txt").write_text(installed_packages(), encoding="utf-8")
+def _write_training(stage: Path, run: _Run) -> None:
+    (stage / TRAINING).mkdir()
+    run.job.write_json(stage / JOB)
+    shutil.copyfile(run.folder / "ledger.jsonl", stage / LEDGER)
+    (stage / HISTORY).write_text(run.facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (stage / ENVIRONMENT).write_text(installed_packages(), encoding="utf-8")
+    (stage / CODE).write_text(code_facts().model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _copy_evidence(stage: Path, run: _Run) -> None:
+    """What the ledger shows of privacy spent, and the run's audit of leakage, if it is of this model."""
+    spent = privacy_of(run.job, read_ledger(stage / LEDGER))
+    if spent is not None:
+        (stage / PRIVACY).write_text(spent.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if (run.folder / LEAKAGE_FILE).is_file():
+        read_leakage(run.folder / LEAKAGE_FILE, run.digest)
+        shutil.copyfile(run.folder / LEAKAGE_FILE, stage / LEAKAGE)
 
 
 def _says_phantom(task: SegmentationTask | OutcomeTask) -> bool:
     return "phantom" in f"{task.name} {task.description}".lower()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -2,10 +2,12 @@
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from radfed.errors import GateError
 from radfed.inference.checksums import SUMS, file_digest, read_sums
+from radfed.release.layout import SIGNATURE
 
 
 def release_files(release: Path) -> dict[str, Path]:
@@ -20,23 +22,34 @@ def release_files(release: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def sealed_files(release: Path) -> dict[str, Path]:
+    """Of ``release_files`` those that ``SHA256SUMS`` lists: all but the signature, which covers that list too."""
+    return {name: path for name, path in release_files(release).items() if name != SIGNATURE}
+
+
 def seal(release: Path) -> None:
-    """Write ``SHA256SUMS`` anew, as ``sha256sum -c`` reads it.
+    """Write ``SHA256SUMS`` anew, as ``sha256sum -c`` reads it; a signature, which no longer fits, is taken away.
 
     Raises:
         GateError: something in the release is no plain file.
     """
-    files = release_files(release)
-    odd = [name for name, path in files.items() if path.is_symlink() or not path.is_file()]
+    files = sealed_files(release)
+    odd = _odd(files)
     if odd:
         raise GateError(f"a release holds plain files only, got {', '.join(odd)}; replace links by what they point to")
     text = "".join(f"{file_digest(path)}  {name}\n" for name, path in files.items())
+    (release / SIGNATURE).unlink(missing_ok=True)
     beside = release / f".{SUMS}.{secrets.token_hex(4)}"
     try:
         beside.write_text(text, encoding="utf-8")
         os.replace(beside, release / SUMS)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _odd(files: Mapping[str, Path]) -> list[str]:
+    """Which are no plain files. A pipe, once opened, would be waited for without end."""
+    return [name for name, path in files.items() if path.is_symlink() or not path.is_file()]
 
 
 def check_sums(release: Path) -> None:
@@ -46,9 +59,11 @@ def check_sums(release: Path) -> None:
         GateError: a file is missing, extra or changed.
         InvalidInputError: the list cannot be read.
     """
-    listed, there = read_sums(release), release_files(release)
+    listed, there = read_sums(release), sealed_files(release)
     wrong = sorted(listed.keys() ^ there.keys())
-    wrong += [name for name, path in there.items() if name in listed and file_digest(path) != listed[name]]
+    odd = _odd(there)
+    wrong += odd
+    wrong += [n for n, path in there.items() if n in listed and n not in odd and file_digest(path) != listed[n]]
     if wrong:
         raise GateError(
             f"the release is not as its {SUMS} says ({', '.join(wrong[:5])}); get it again, or build it again"

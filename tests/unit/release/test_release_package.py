@@ -10,7 +10,11 @@ import radfed.release.parity
 from radfed.errors import GateError, InvalidInputError
 from radfed.imaging.nifti import read_image
 from radfed.inference.predict import predict
-from radfed.release.package import add_evaluation, build_release
+from radfed.metrics.pooling import FederatedEvaluation
+from radfed.metrics.signed import Statements
+from radfed.release import code, package
+from radfed.release.attach import add_evaluation
+from radfed.release.package import build_release
 from radfed.release.seal import seal
 from radfed.task import SegmentationTask
 from radfed.weights import load_weights, save_weights
@@ -21,6 +25,8 @@ MakeRun = Callable[..., Path]
 CONTENTS = [
     "README.md",
     "SHA256SUMS",
+    "configs/inference.json",
+    "configs/metadata.json",
     "conformance/case-1.mask.nii.gz",
     "conformance/case-1.nii.gz",
     "conformance/case-2.mask.nii.gz",
@@ -31,7 +37,10 @@ CONTENTS = [
     "metadata.json",
     "model.onnx",
     "model.safetensors",
+    "ro-crate-metadata.json",
+    "sbom.cdx.json",
     "task.yaml",
+    "training/code.json",
     "training/environment.txt",
     "training/history.json",
     "training/job.json",
@@ -172,9 +181,9 @@ def test_an_existing_release_a_bad_version_and_no_run_are_refused(built: Path, t
 
 
 def test_evaluation_is_added_and_sealed(release: Path, tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / "metrics.json").write_text('{"travels": true}')
     add_evaluation(release, {"metrics.json": tmp_path / "metrics.json", "pictures/one.txt": tmp_path / "metrics.json"})
-    assert (release / "evaluation" / "pictures" / "one.txt").read_text() == "{}"
+    assert (release / "evaluation" / "pictures" / "one.txt").read_text() == '{"travels": true}'
     done = subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=release, capture_output=True, text=True)
     assert done.stdout.count(": OK") == len(CONTENTS) + 1
 
@@ -195,3 +204,30 @@ def test_links_are_not_sealed(release: Path, tmp_path: Path) -> None:
     (release / "link").symlink_to(tmp_path)
     with pytest.raises(GateError, match="plain files only, got link"):
         seal(release)
+
+
+def test_only_signed_statements_of_a_run_enter_its_release(
+    make_run: MakeRun, make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", make_task())
+    evaluation = FederatedEvaluation.read(run / "evaluation.json")
+    (run / "sites" / "more").mkdir(parents=True)
+    for name in ("root.pem", "site-a.json", "notes.txt", "more/notes.txt"):
+        (run / "sites" / name).write_text("case 17 is Mrs B.")
+    monkeypatch.setattr(package, "check_statements", lambda *_: Statements(("site-a",), ()))
+    package._copy_statements(run / "sites", tmp_path / "into", evaluation)
+    assert sorted(path.name for path in (tmp_path / "into").rglob("*")) == ["root.pem", "site-a.json"]
+    (run / "sites" / "root.pem").unlink()
+    (run / "sites" / "root.pem").symlink_to(tmp_path / "run" / "job.json")
+    with pytest.raises(GateError, match="is a link"):
+        package._copy_statements(run / "sites", tmp_path / "again", evaluation)
+
+
+def test_changes_of_a_checkout_are_not_denied_where_git_could_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, str | None] = {"rev-parse": "a" * 40, "ls-files": "__init__.py", "status": None}
+    monkeypatch.setattr(code, "_git", lambda _, command, *__: answers[command])
+    assert code.code_facts().changed is None
+    answers["status"] = ""
+    assert code.code_facts().changed is False
+    answers["status"] = " M code.py"
+    assert code.code_facts().changed is True

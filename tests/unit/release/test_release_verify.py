@@ -41,9 +41,10 @@ def edit_model(path: Path, change: Callable[[onnx.ModelProto], None]) -> None:
 
 def test_an_untouched_release_passes_every_claim(built: Path) -> None:
     report = verify(built)
-    assert {claim.verdict for claim in report.claims} == {"PASS"}, report
+    open_claims = {claim.name for claim in report.claims if claim.verdict == "NOT VERIFIABLE"}
+    assert open_claims == {"signature", "site_metrics", "leakage", "signoff"}, report
     assert report.ok
-    assert len(report.claims) == 13
+    assert len(report.claims) == 24
 
 
 def test_a_release_may_be_copied_and_renamed(built: Path, tmp_path: Path) -> None:
@@ -349,7 +350,8 @@ def test_without_torch_the_rebuild_is_not_verifiable_and_all_else_is(built: Path
     done = subprocess.run([sys.executable, "-c", script, str(built)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     verdicts = {claim["name"]: claim["verdict"] for claim in json.loads(done.stdout)["claims"]}
-    assert verdicts.pop("rebuild") == "NOT VERIFIABLE"
+    for name in ("rebuild", "signature", "site_metrics", "leakage", "signoff"):
+        assert verdicts.pop(name) == "NOT VERIFIABLE"
     assert set(verdicts.values()) == {"PASS"}
 
 

@@ -1,0 +1,17 @@
+"""The names of a release's files."""
+
+WEIGHTS, TASK, METADATA, CARD = "model.safetensors", "task.yaml", "metadata.json", "README.md"
+TRAINING, EVALUATION, CONFORMANCE, CONFIGS = "training", "evaluation", "conformance", "configs"
+BUNDLE_METADATA, INFERENCE = f"{CONFIGS}/metadata.json", f"{CONFIGS}/inference.json"
+JOB, LEDGER, HISTORY = f"{TRAINING}/job.json", f"{TRAINING}/ledger.jsonl", f"{TRAINING}/history.json"
+ENVIRONMENT, CODE, PRIVACY = f"{TRAINING}/environment.txt", f"{TRAINING}/code.json", f"{TRAINING}/privacy.json"
+PARITY, FEDERATED = f"{EVALUATION}/parity.json", f"{EVALUATION}/federated.json"
+METRICS, REPORT, COMPARISON = (f"{EVALUATION}/{name}" for name in ("metrics.json", "report.html", "comparison.json"))
+"""Added later, by who scored the release."""
+LEAKAGE = f"{EVALUATION}/leakage.json"
+SITES = f"{EVALUATION}/sites"
+ROOT_CERTIFICATE = f"{SITES}/root.pem"
+SIGNOFF, REVIEW_CHAIN = f"{EVALUATION}/signoff.json", f"{EVALUATION}/review-chain.jsonl"
+SBOM, CRATE = "sbom.cdx.json", "ro-crate-metadata.json"
+SIGNATURE = "model.sig"
+"""Over every other file, ``SHA256SUMS`` included, which does not list it."""
