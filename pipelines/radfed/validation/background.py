@@ -1,6 +1,6 @@
 """What a report knows beside scores, whatever the kind of task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,6 +8,7 @@ from radfed.ledger import Line
 from radfed.metrics.intervals import Bootstrap
 from radfed.metrics.small_cells import LEAST_PATIENTS
 from radfed.validation.flow import SiteFlow
+from radfed.validation.grouping import Traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class Background:
         phantom: whether the data are made up.
         created: when, UTC.
         bootstrap: how intervals are made.
+        traits: vendor, sex, age band and projection of each case, by site and pseudonym.
+        release_files: relative paths of what the release holds.
     """
 
     flow: Sequence[SiteFlow] = ()
@@ -35,6 +38,8 @@ class Background:
     phantom: bool = False
     created: datetime | None = None
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    traits: Traits = field(default_factory=dict)
+    release_files: Collection[str] = ()
 
 
 def held_back(patients: Mapping[str, int]) -> tuple[str, ...]:

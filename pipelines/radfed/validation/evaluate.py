@@ -65,11 +65,10 @@ def read_pair(dataset: Dataset, case: Case) -> tuple[Volume, NDArray[np.integer]
     return image, reference
 
 
-def _evaluate_case(predict: Predictor, task: SegmentationTask, dataset: Dataset, case: Case) -> CaseResult:
-    image, reference = read_pair(dataset, case)
-    start = time.perf_counter()
-    mask = segment(image, task, predict)
-    seconds = time.perf_counter() - start
+def compare_masks(
+    mask: NDArray[np.integer], reference: NDArray[np.integer], image: Volume, task: SegmentationTask
+) -> tuple[LabelResult, ...]:
+    """Score each label of a mask ``(H, W, D)`` against its reference on the grid of the image."""
     voxel_ml = image.voxel_volume / 1000.0
     labels = []
     for label in task.labels:
@@ -86,11 +85,19 @@ def _evaluate_case(predict: Predictor, task: SegmentationTask, dataset: Dataset,
                 prediction_ml=int(marked.sum()) * voxel_ml,
             )
         )
+    return tuple(labels)
+
+
+def _evaluate_case(predict: Predictor, task: SegmentationTask, dataset: Dataset, case: Case) -> CaseResult:
+    image, reference = read_pair(dataset, case)
+    start = time.perf_counter()
+    mask = segment(image, task, predict)
+    seconds = time.perf_counter() - start
     return CaseResult(
         site=dataset.site,
         patient=case.patient,
         case=case.id,
         digest=case.digest,
-        labels=tuple(labels),
+        labels=compare_masks(mask, reference, image, task),
         seconds=seconds,
     )

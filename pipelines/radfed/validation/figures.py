@@ -8,7 +8,7 @@ from radfed.validation.comparison import ComparisonRow
 from radfed.validation.drawing import FAINT, INK, Picture, canvas, colour_of, legend_right, styled, to_picture
 from radfed.validation.results import Evaluation
 from radfed.validation.summary import Statistic, Summary, label_value
-from radfed.validation.volumes import agreement, volume_pairs
+from radfed.validation.volumes import Agreement, volume_pairs
 from radfed.validation.wording import spoken
 
 LEAST_FOR_BOX = 5
@@ -78,12 +78,15 @@ def dice_by_site(summary: Summary) -> Picture:
         return to_picture(figure, f"Mean Dice with intervals at {', '.join(names)}, by structure.")
 
 
-def bland_altman(evaluation: Evaluation, label: str) -> Picture | None:
-    """Difference of volumes against their mean (Bland and Altman 1986); None where no case has a volume."""
-    sites, reference, prediction = volume_pairs(evaluation, label)
-    found = agreement(evaluation, label)
-    if found is None:
-        return None
+def bland_altman(evaluation: Evaluation, label: str, found: Agreement) -> Picture:
+    """Difference of volumes against their mean (Bland and Altman 1986).
+
+    Args:
+        evaluation: scores of one model.
+        label: a structure that some case has a volume of.
+        found: its agreement.
+    """
+    cases, reference, prediction = volume_pairs(evaluation, label)
     colours = colour_of(evaluation.sites)
     middle = (np.array(reference) + np.array(prediction)) / 2
     difference = np.array(prediction) - np.array(reference)
@@ -91,13 +94,16 @@ def bland_altman(evaluation: Evaluation, label: str) -> Picture | None:
         figure = canvas(4.4, 3.1)
         axes = figure.add_subplot()
         for site in evaluation.sites:
-            chosen = [index for index, name in enumerate(sites) if name == site]
+            chosen = [index for index, case in enumerate(cases) if case.site == site]
             axes.scatter(middle[chosen], difference[chosen], s=16, color=colours[site], linewidths=0, label=site)
         axes.axhline(0, color=FAINT, linewidth=1)
         axes.axhline(found.bias_ml, color=INK, linewidth=1.2)
-        for limit in (found.low_ml, found.high_ml):
+        limits = ((found.low_ml, found.low_interval_ml), (found.high_ml, found.high_interval_ml))
+        for limit, interval in limits:
             if limit is not None:
                 axes.axhline(limit, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+            if interval is not None:
+                axes.axhspan(*interval, color=FAINT, alpha=0.45, linewidth=0, zorder=0)
         axes.set_title(spoken(label))
         axes.set_xlabel("Mean of both volumes (ml)")
         axes.set_ylabel("Model minus reference (ml)")
@@ -105,7 +111,9 @@ def bland_altman(evaluation: Evaluation, label: str) -> Picture | None:
         if len(evaluation.sites) > 1:
             figure.legend(loc="outside lower center", ncols=min(4, len(evaluation.sites)), handletextpad=0.1)
         alt = f"Volume of {spoken(label)}: difference of model and reference against their mean, {found.cases} cases."
-        return to_picture(figure, alt, "Solid line: mean difference. Dashed: 95% limits of agreement.")
+        return to_picture(
+            figure, alt, "Solid line: mean difference. Dashed: 95% limits of agreement, in their 95% intervals."
+        )
 
 
 def models_side_by_side(rows: Sequence[ComparisonRow]) -> Picture | None:

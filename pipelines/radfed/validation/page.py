@@ -1,61 +1,92 @@
 """From results to the page: what the template is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from radfed.metrics.policy import POLICY
 from radfed.validation import figures, wording
+from radfed.validation.checklist_facts import Seen
 from radfed.validation.comparison import ComparisonRow
 from radfed.validation.drawing import Picture
+from radfed.validation.grouping import SITE
 from radfed.validation.history import history_of
+from radfed.validation.pictures import SAMPLE_SEED, choose_failures, choose_sample
 from radfed.validation.results import CaseResult, Evaluation
-from radfed.validation.sections import MOST_CASE_ROWS, Cell, render_page, shared_sections
+from radfed.validation.sections import MOST_CASE_ROWS, Cell, checklists_of, render_page, shared_sections
+from radfed.validation.subgroup_page import HEADS, mask_tables, on_which, worst_mask_group
 from radfed.validation.summary import GroupSummary, Scores, Summary, case_value
-from radfed.validation.volumes import agreement
+from radfed.validation.volumes import Agreement
 
 if TYPE_CHECKING:
-    from radfed.validation.report import ReportInput
+    from radfed.validation.report import ReportInput, Shown
 
 MOST_PANELS = 6
 
 
-def render(
-    given: "ReportInput", summary: Summary, comparison: Sequence[ComparisonRow], hidden: Sequence[str], pictures: bool
-) -> str:
+def render(given: "ReportInput", shown: "Shown", pictures: bool) -> str:
     """The page as HTML that refers to nothing outside itself.
 
     Args:
         given: what is known.
-        summary: of the evaluation, without the sites that are too small to show.
-        comparison: with other models, without those sites.
-        hidden: those sites.
+        shown: the numbers.
         pictures: False leaves out everything about single cases.
     """
-    evaluation, task = given.evaluation, given.task
+    evaluation, task, summary, comparison = given.evaluation, given.task, shown.summary, shown.comparison
     history = history_of(given.ledger)
-    pooled = summary.pooled
-    shown = {site: group.patients for site, group in summary.sites.items()}
-    content = shared_sections(given, task, history, hidden, pictures) | {
+    pooled, groups = summary.pooled, shown.subgroups
+    patients = {site: group.patients for site, group in summary.sites.items()}
+    seen = Seen(
+        cases=pooled.cases, patients=pooled.patients, sites=evaluation.sites, split=evaluation.split, history=history,
+        traits=tuple(one.trait for one in groups.traits if one.trait != SITE), pictures=pictures, decision_curve=False,
+    )  # fmt: skip
+    content = shared_sections(given, task, history, shown.hidden, pictures) | {
+        "checklists": checklists_of(given, task, seen),
+        "subgroup_tables": mask_tables(groups),
+        "subgroup_heads": HEADS,
         "on_whom": wording.on_whom(pooled.cases, pooled.patients, evaluation.sites, evaluation.split, history),
-        "how_good": [*wording.how_good(summary, task), wording.spread_between_sites(summary.sites)],
-        "limitations": wording.limitations(task, pooled.patients, shown, given.phantom, given.flow, wording.DRAWN),
+        "how_good": [
+            *wording.how_good(summary, task),
+            wording.spread_between_sites(summary.sites),
+            worst_mask_group(groups),
+        ],
+        "limitations": [
+            *wording.limitations(task, pooled.patients, patients, given.phantom, given.flow, wording.DRAWN),
+            *on_which(groups.same, groups.unrecorded),
+        ],
         "facts": _facts(summary),
         "results": _results(summary),
         "dice_figure": figures.dice_by_case(evaluation) if pictures else figures.dice_by_site(summary),
-        "volume_rows": [
-            (wording.spoken(label.name), found) for label in task.labels if (found := agreement(evaluation, label.name))
-        ],
-        "volume_figures": _volume_figures(evaluation) if pictures else [],
+        "volume_rows": [_volume_cells(name, found) for name, found in shown.volumes.items()],
+        "volume_figures": _volume_figures(evaluation, shown.volumes) if pictures else [],
         "compared_here": bool(given.baselines),
         "verdicts": wording.verdicts(comparison) if given.baselines else [],
         "comparison_figure": figures.models_side_by_side(comparison),
         "comparison_table": _comparison_table(comparison),
         "cases": given.case_pictures if pictures else (),
+        "picture_choices": _picture_choices(evaluation),
         "case_rows": _case_rows(evaluation) if pictures else [],
         "case_total": len(evaluation.cases),
         "policy": POLICY,
     }
     return render_page("segmentation.html.j2", content)
+
+
+def _picture_choices(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """How the cases in pictures were chosen: choice, heading, and sentence."""
+    failures, sample = len(choose_failures(evaluation)), len(choose_sample(evaluation))
+    return [
+        (
+            "failure", "Failures",
+            f"The {wording.plural(failures, 'case')} with the lowest mean Dice of all {len(evaluation.cases)}, lowest "
+            "first: what goes wrong at worst, not what is usual.",
+        ),
+        (
+            "random", "Random sample",
+            f"{wording.plural(sample, 'case')} drawn by lot from all {len(evaluation.cases)} (seed {SAMPLE_SEED}), "
+            "whatever they scored: what is usual. A case can be among the failures too.",
+        ),
+    ]  # fmt: skip
 
 
 def _facts(summary: Summary) -> list[tuple[str, str, str]]:
@@ -131,10 +162,22 @@ def _comparison_table(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[lis
     return table
 
 
-def _volume_figures(evaluation: Evaluation) -> list[Picture]:
-    labels = list(dict.fromkeys(result.label for case in evaluation.cases for result in case.labels))
-    drawn = (figures.bland_altman(evaluation, label) for label in labels[:MOST_PANELS])
-    return [picture for picture in drawn if picture is not None]
+def _volume_cells(name: str, found: Agreement) -> list[Cell]:
+    def span(bounds: tuple[float, float] | None) -> str:
+        return f"{wording.number(bounds[0])} to {wording.number(bounds[1])}" if bounds else ""
+
+    return [
+        (wording.spoken(name), ""),
+        (str(found.cases), ""),
+        (wording.number(found.mean_reference_ml), ""),
+        (wording.number(found.bias_ml), span(found.bias_interval_ml)),
+        (wording.number(found.low_ml), span(found.low_interval_ml)),
+        (wording.number(found.high_ml), span(found.high_interval_ml)),
+    ]
+
+
+def _volume_figures(evaluation: Evaluation, volumes: Mapping[str, Agreement]) -> list[Picture]:
+    return [figures.bland_altman(evaluation, label, found) for label, found in islice(volumes.items(), MOST_PANELS)]
 
 
 def _case_rows(evaluation: Evaluation) -> list[tuple[CaseResult, list[list[str]]]]:

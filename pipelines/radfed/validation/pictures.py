@@ -3,10 +3,13 @@
 Shown as radiologists look at them: the patient's right on the left of the picture, seen from the feet and from the
 front; letters at each edge say so. A volume that is one voxel deep is shown as the one picture that it is, without
 letters and scale: a PNG states neither. These pictures hold patient pixels and stay where the patients are.
+
+Two choices are shown and kept apart: the failures, and a sample drawn by lot, which says what is usual.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +21,7 @@ from radfed.imaging.nifti import to_ras
 from radfed.imaging.volume import Volume
 from radfed.inference.segment import segment
 from radfed.inference.sliding_window import Predictor
+from radfed.metrics.policy import Outcome
 from radfed.task import SegmentationTask
 from radfed.validation.drawing import Picture, canvas, styled, to_picture
 from radfed.validation.evaluate import read_pair
@@ -27,6 +31,10 @@ from radfed.validation.summary import case_value
 REFERENCE, PREDICTION = "#35d0ff", "#ff9f1c"
 MARGIN_MM = 15.0
 """How much of the surroundings is shown around the structures."""
+
+MOST_FAILURES, MOST_SAMPLED, SAMPLE_SEED = 6, 6, 0
+
+Choice = Literal["failure", "random"]
 
 
 @dataclass(frozen=True)
@@ -62,51 +70,66 @@ class CasePicture:
 
     site: str
     case: str
-    role: str
-    dice: float
+    choice: Choice
+    finding: str
+    dice: float | None
     picture: Picture
 
 
-def choose_cases(evaluation: Evaluation) -> tuple[tuple[str, CaseResult], ...]:
-    """Per site the best, the median and the worst case by mean Dice; fewer where a site has fewer cases."""
-    chosen: list[tuple[str, CaseResult]] = []
-    for site in evaluation.sites:
-        scored = [(value, case) for case in evaluation.at(site) if (value := case_value(case, "dice")) is not None]
-        ranked = [case for _, case in sorted(scored, key=lambda pair: (pair[0], pair[1].digest))]
-        if not ranked:
-            continue
-        picks = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
-        if len(ranked) == 1:
-            picks = {"only": 0}
-        elif len(ranked) == 2:
-            picks = {"worst": 0, "best": 1}
-        chosen += [(role, ranked[index]) for role, index in picks.items()]
-    return tuple(chosen)
+def choose_failures(evaluation: Evaluation, most: int = MOST_FAILURES) -> tuple[CaseResult, ...]:
+    """The cases with the lowest mean Dice of all sites, lowest first: a third of the cases, at most ``most``."""
+    scored = [(value, case) for case in evaluation.cases if (value := case_value(case, "dice")) is not None]
+    ranked = [case for _, case in sorted(scored, key=lambda pair: (pair[0], pair[1].digest))]
+    return tuple(ranked[: min(most, -(-len(ranked) // 3))])
+
+
+def draw_lots(count: int, most: int, seed: int = SAMPLE_SEED) -> list[int]:
+    """Places of a random sample of ``count`` things, in their order, without replacement."""
+    return sorted(np.random.default_rng(seed).permutation(count)[:most].tolist())
+
+
+def choose_sample(evaluation: Evaluation, most: int = MOST_SAMPLED, seed: int = SAMPLE_SEED) -> tuple[CaseResult, ...]:
+    """A random sample of all cases, whatever they scored: the draw is of the cases by digest, and knows no score."""
+    ordered = sorted(evaluation.cases, key=lambda case: case.digest)
+    return tuple(ordered[place] for place in draw_lots(len(ordered), most, seed))
+
+
+def finding_of(case: CaseResult) -> str:
+    """What is wrong with a case beyond its overlap; empty if every structure was found and none made up."""
+    words = {Outcome.MISSED: "missed", Outcome.FALSE_POSITIVE: "made up"}
+    return ", ".join(
+        f"{one.label.replace('_', ' ')} {words[one.outcome]}" for one in case.labels if one.outcome in words
+    )
 
 
 def picture_cases(
     evaluation: Evaluation, datasets: Sequence[Dataset], task: SegmentationTask, predict: Predictor
 ) -> tuple[CasePicture, ...]:
-    """Segment the chosen cases again and draw them; no mask is kept from the evaluation.
+    """Segment the chosen cases again and draw them, failures first; no mask is kept from the evaluation.
 
     Raises:
         DataError: a case cannot be read.
     """
     by_site = {dataset.site: dataset for dataset in datasets}
+    drawn: dict[tuple[str, str], Picture] = {}
     pictures = []
-    for role, result in choose_cases(evaluation):
-        dataset = by_site[result.site]
-        case = next(case for case in dataset.cases if case.id == result.case)
-        image, reference = read_pair(dataset, case)
-        mask = segment(image, task, predict)
-        alt = f"{result.case} of {result.site}, the {role} case: outlines of reference and model."
+    chosen: list[tuple[Choice, CaseResult]] = [("failure", case) for case in choose_failures(evaluation)]
+    chosen += [("random", case) for case in choose_sample(evaluation)]
+    for choice, result in chosen:
+        key = (result.site, result.case)
+        if key not in drawn:
+            dataset = by_site[result.site]
+            image, reference = read_pair(dataset, next(case for case in dataset.cases if case.id == result.case))
+            alt = f"{result.case} of {result.site}: outlines of reference and model."
+            drawn[key] = draw_case(image, reference, segment(image, task, predict), task.label_values, alt)
         pictures.append(
             CasePicture(
                 site=result.site,
                 case=result.case,
-                role=role,
-                dice=case_value(result, "dice") or 0.0,
-                picture=draw_case(image, reference, mask, task.label_values, alt),
+                choice=choice,
+                finding=finding_of(result),
+                dice=case_value(result, "dice"),
+                picture=drawn[key],
             )
         )
     return tuple(pictures)

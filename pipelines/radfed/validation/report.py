@@ -11,6 +11,8 @@ from pathlib import Path
 
 from radfed.files import put_text
 from radfed.metrics.policy import POLICY
+from radfed.metrics.small_cells import LEAST_PATIENTS
+from radfed.metrics.travels import KEY
 from radfed.task import SegmentationTask
 from radfed.validation.background import Background, described, held_back
 from radfed.validation.comparison import ComparisonRow, compare
@@ -18,8 +20,9 @@ from radfed.validation.flow import travelling_flow
 from radfed.validation.page import render
 from radfed.validation.pictures import CasePicture
 from radfed.validation.results import Evaluation
+from radfed.validation.subgroups import Subgroups, subgroups
 from radfed.validation.summary import Summary, summarise
-from radfed.validation.volumes import agreement
+from radfed.validation.volumes import Agreement, agreement
 
 REPORT, METRICS = "report.html", "metrics.json"
 
@@ -43,6 +46,26 @@ class ReportInput(Background):
     case_pictures: Sequence[CasePicture] = ()
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The numbers of a report, as far as it may show them.
+
+    Attributes:
+        summary: without the sites that are too small to show.
+        comparison: with other models, without those sites.
+        hidden: those sites.
+        subgroups: by site, vendor, sex, age and projection.
+        volumes: how far volumes lie from the reference, by structure; in a report that travels without the structures
+            that too few patients have.
+    """
+
+    summary: Summary
+    comparison: Sequence[ComparisonRow]
+    hidden: Sequence[str]
+    subgroups: Subgroups
+    volumes: Mapping[str, Agreement]
+
+
 def write_report(given: ReportInput, out: Path, pictures: bool = True, cases: bool = False) -> None:
     """Write ``report.html`` and ``metrics.json`` into ``out``, each whole or not at all.
 
@@ -53,12 +76,14 @@ def write_report(given: ReportInput, out: Path, pictures: bool = True, cases: bo
         cases: whether ``metrics.json`` holds a row a case, under pseudonyms.
     """
     summary, comparison, hidden = _shown(given, travels=not pictures)
+    groups = subgroups(given.evaluation, given.traits, summary, given.bootstrap, travels=not pictures)
+    shown = Shown(summary, comparison, hidden, groups, _volumes(given, travels=not pictures))
     if not pictures:
         given = replace(given, flow=travelling_flow(given.flow, hidden))
     out.mkdir(parents=True, exist_ok=True)
-    put_text(out / REPORT, render(given, summary, comparison, hidden, pictures))
-    text = json.dumps(metrics_of(given, summary, comparison, hidden, cases), indent=1, ensure_ascii=False)
-    put_text(out / METRICS, text + "\n")
+    put_text(out / REPORT, render(given, shown, pictures))
+    content = metrics_of(given, shown, cases) | {KEY: not pictures and not cases}
+    put_text(out / METRICS, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def travelling_comparison(given: ReportInput) -> tuple[ComparisonRow, ...]:
@@ -66,15 +91,9 @@ def travelling_comparison(given: ReportInput) -> tuple[ComparisonRow, ...]:
     return _shown(given, travels=True)[1]
 
 
-def metrics_of(
-    given: ReportInput,
-    summary: Summary,
-    comparison: Sequence[ComparisonRow],
-    hidden: Sequence[str] = (),
-    cases: bool = False,
-) -> dict[str, object]:
+def metrics_of(given: ReportInput, shown: Shown, cases: bool = False) -> dict[str, object]:
     """What ``metrics.json`` holds. HD95 in mm, volumes in ml, NSD at the task's tolerance."""
-    evaluation = given.evaluation
+    evaluation, summary = given.evaluation, shown.summary
     content: dict[str, object] = {
         "task": given.task.name,
         "task_version": given.task.version,
@@ -89,18 +108,20 @@ def metrics_of(
         "intervals": described(given.bootstrap),
         "pooled": summary.pooled.model_dump(mode="json"),
         "sites": {site: group.model_dump(mode="json") for site, group in summary.sites.items()},
-        "sites_not_shown": list(hidden),
-        "volumes_ml": {
-            label.name: found.model_dump(mode="json")
-            for label in given.task.labels
-            if (found := agreement(evaluation, label.name)) is not None
-        },
-        "comparison": [row.model_dump(mode="json") for row in comparison],
+        "sites_not_shown": list(shown.hidden),
+        "subgroups": shown.subgroups.model_dump(mode="json"),
+        "volumes_ml": {name: found.model_dump(mode="json") for name, found in shown.volumes.items()},
+        "comparison": [row.model_dump(mode="json") for row in shown.comparison],
         "flow": [site.model_dump(mode="json") for site in given.flow],
     }
     if cases:
         content["cases"] = [case.model_dump(mode="json") for case in evaluation.cases]
     return content
+
+
+def _volumes(given: ReportInput, travels: bool) -> dict[str, Agreement]:
+    found = ((label.name, agreement(given.evaluation, label.name, given.bootstrap)) for label in given.task.labels)
+    return {name: one for name, one in found if one is not None and (not travels or one.patients >= LEAST_PATIENTS)}
 
 
 def _shown(given: ReportInput, travels: bool) -> tuple[Summary, tuple[ComparisonRow, ...], tuple[str, ...]]:

@@ -20,12 +20,14 @@ from radfed.validation.chosen import Progress
 from radfed.validation.comparison import ComparisonRow, load_comparison
 from radfed.validation.evaluate import evaluate
 from radfed.validation.flow import flow_of
+from radfed.validation.grouping import traits_by_case
 from radfed.validation.kinds import AnyEvaluation, AnyReportInput, AnySummary, summarise_any, write_any_report
 from radfed.validation.outcome.comparison import OutcomeRow, load_outcome_comparison
 from radfed.validation.outcome.evaluate import evaluate_outcomes
-from radfed.validation.outcome.pictures import picture_errors
+from radfed.validation.outcome.pictures import picture_answers
 from radfed.validation.outcome.report import OutcomeReportInput
 from radfed.validation.outcome.results import OutcomeEvaluation, load_outcome_evaluations
+from radfed.validation.pdf import why_no_pdf, write_pdf
 from radfed.validation.pictures import picture_cases
 from radfed.validation.report import METRICS, REPORT, ReportInput
 from radfed.validation.results import Evaluation, Split, load_evaluations
@@ -63,6 +65,7 @@ class Validated:
     evaluation: AnyEvaluation
     summary: AnySummary
     phantom: bool
+    pdf: Path | None = None
 
 
 def validate(
@@ -74,6 +77,7 @@ def validate(
     pictures: bool = True,
     cases: bool = False,
     compare: Path | None = None,
+    pdf: bool = False,
 ) -> Validated:
     """Score a release's model and write ``report.html`` and ``metrics.json``.
 
@@ -86,6 +90,7 @@ def validate(
         pictures: False writes a report over groups of patients only, which may travel.
         cases: whether ``metrics.json`` holds a row a case.
         compare: other models' scores, ``comparison.json`` of a run; by default those in the release, if any.
+        pdf: whether ``report.pdf`` is written beside the page.
 
     Raises:
         InvalidInputError: the folder is no release, a dataset does not fit, or there is nothing to score.
@@ -93,11 +98,14 @@ def validate(
     """
     if compare is not None and not compare.is_file():
         raise InvalidInputError(f"{compare}: is no file; give comparison.json of 'radfed job simulate --baselines'")
+    if pdf and (why := why_no_pdf()):
+        raise InvalidInputError(f"no PDF: {why}; or validate with --no-pdf")
     scored = score(release, datasets, split, on_progress)
     given = report_input(release, scored, pictures, compare=compare)
     write_any_report(given, out, pictures, cases)
+    written = write_pdf(out / REPORT) if pdf else None
     summary = summarise_any(scored.evaluation, given.bootstrap)
-    return Validated(out / REPORT, out / METRICS, scored.evaluation, summary, given.phantom)
+    return Validated(out / REPORT, out / METRICS, scored.evaluation, summary, given.phantom, written)
 
 
 def score(
@@ -175,9 +183,9 @@ def report_input(
             lines: tuple[OutcomeRow, ...] = ()
             if not models:
                 models, lines = read_outcome_comparison(beside)
-            errors = picture_errors(answers, datasets, task) if pictures else ()
+            images = picture_answers(answers, datasets, task) if pictures else ()
             return OutcomeReportInput(
-                task=task, evaluation=answers, baselines=models, comparison=lines, case_pictures=errors, **known
+                task=task, evaluation=answers, baselines=models, comparison=lines, case_pictures=images, **known
             )
         case _:
             raise AssertionError("score gives the evaluation of the model's kind")
@@ -217,6 +225,8 @@ def _background(release: Path, scored: Scored, timing: Mapping[str, float] | Non
         dataset_digests={dataset.site: dataset.digest for dataset in scored.datasets},
         phantom=any(dataset.phantom for dataset in scored.datasets),
         created=datetime.now(UTC),
+        traits=traits_by_case(scored.datasets, scored.model.task),
+        release_files=tuple(path.relative_to(release).as_posix() for path in release.rglob("*") if path.is_file()),
     )
 
 

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 import jinja2
 
 from radfed.dataset.checks import REASONS
-from radfed.task import TaskSpec
+from radfed.metrics.travels import STAYS, TRAVELS
+from radfed.task import OutcomeTask, TaskSpec
 from radfed.validation import wording
 from radfed.validation.background import Background
+from radfed.validation.checklist import CLAIM, TRIPOD_AI, Filled, fill, read_checklist
+from radfed.validation.checklist_facts import Seen, checklist_facts
 from radfed.validation.history import History
 from radfed.validation.summary import LEAST_FOR_INTERVAL
 from radfed.validation.training_figures import learning_curves, time_by_site
@@ -24,6 +27,7 @@ def render_page(template: str, content: Mapping[str, object]) -> str:
         loader=jinja2.PackageLoader("radfed.validation"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
+    environment.globals |= {"stays": STAYS, "travels": TRAVELS}
     return environment.get_template(template).render(content)
 
 
@@ -60,6 +64,13 @@ def shared_sections(
         "least": LEAST_FOR_INTERVAL,
         "most_rows": MOST_CASE_ROWS,
     }
+
+
+def checklists_of(given: Background, task: TaskSpec, seen: Seen) -> list[Filled]:
+    """The checklists that fit the task, filled from what is known; CLAIM is of images."""
+    imaging = not isinstance(task, OutcomeTask) or task.image is not None
+    facts = checklist_facts(given, task, seen)
+    return [fill(read_checklist(name), facts) for name in ((CLAIM,) if imaging else ()) + (TRIPOD_AI,)]
 
 
 def _identity(given: Background, task: TaskSpec) -> list[tuple[str, str]]:

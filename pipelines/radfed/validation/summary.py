@@ -115,7 +115,7 @@ def _group(cases: Sequence[CaseResult], how: Bootstrap | None) -> GroupSummary:
     return GroupSummary(
         cases=len(cases),
         patients=len({(case.site, case.patient) for case in cases}),
-        mean=Scores(**mean, counts=_counts([result for case in cases for result in case.labels])),
+        mean=Scores(**mean, counts=count_outcomes([result for case in cases for result in case.labels])),
         labels={name: _label(cases, name, how) for name in names},
     )
 
@@ -124,10 +124,11 @@ def _label(cases: Sequence[CaseResult], name: str, how: Bootstrap | None) -> Sco
     pairs = [(case, result) for case in cases for result in case.labels if result.label == name]
     owners = [case for case, _ in pairs]
     values = {m: statistic(owners, [label_value(result, m) for _, result in pairs], how) for m in METRICS}
-    return Scores(**values, counts=_counts([result for _, result in pairs]))
+    return Scores(**values, counts=count_outcomes([result for _, result in pairs]))
 
 
-def _counts(results: Sequence[LabelResult]) -> Counts:
+def count_outcomes(results: Sequence[LabelResult]) -> Counts:
+    """How many masks were of each outcome."""
     outcomes = [result.outcome for result in results]
     return Counts(
         compared=outcomes.count(Outcome.COMPARED),

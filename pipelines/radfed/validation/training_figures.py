@@ -25,14 +25,15 @@ def learning_curves(history: History, measure: Measure) -> Picture | None:
             if has_loss:
                 _line(panels[-1], site.loss, colours[site.site], site.site if not has_metric else "")
         if has_metric:
-            panels[0].set_title(f"Validation {measure.words} of the global model")
+            # Two lines: beside the loss, one does not hold every measure's name.
+            panels[0].set_title(f"Global model on validation cases:\n{measure.words}")
             panels[0].set_ylim(0, 1)
             if history.metric:
                 panels[0].plot(*zip(*history.metric, strict=True), color=INK, linewidth=2.2, label="all sites")
             if history.best_round is not None:
                 panels[0].axvline(history.best_round, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
         if has_loss:
-            panels[-1].set_title("Training loss at the site")
+            panels[-1].set_title("Each site's own model:\ntraining loss")
         for axes in panels:
             axes.set_xlabel("Round")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

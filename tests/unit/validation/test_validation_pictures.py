@@ -12,7 +12,17 @@ from radfed.inference.sliding_window import Predictor
 from radfed.task import SegmentationTask
 from radfed.validation.drawing import Picture
 from radfed.validation.evaluate import evaluate
-from radfed.validation.pictures import AXIAL, CORONAL, PLANES, SAGITTAL, Plane, choose_cases, draw_case, picture_cases
+from radfed.validation.pictures import (
+    AXIAL,
+    CORONAL,
+    PLANES,
+    SAGITTAL,
+    Plane,
+    choose_failures,
+    choose_sample,
+    draw_case,
+    picture_cases,
+)
 from radfed.validation.results import CaseResult, Evaluation
 
 TOWARDS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
@@ -45,16 +55,30 @@ def test_planes_are_shown_as_radiologists_look_at_them() -> None:
     assert SAGITTAL.letters == ("A", "P", "S", "I")
 
 
-def test_best_median_and_worst_are_chosen_per_site(
+def test_failures_are_the_lowest_of_all_sites_and_no_more_than_a_third(
     make_case: Callable[..., CaseResult], make_evaluation: Callable[..., Evaluation]
 ) -> None:
     cases = [make_case("a", i, d) for i, d in enumerate((0.9, 0.2, 0.6, 0.7, 0.8))]
     cases += [make_case("b", 0, 0.5), make_case("c", 0, 0.4), make_case("c", 1, 0.3)]
-    chosen = [(case.site, role, case.labels[0].dice) for role, case in choose_cases(make_evaluation(*cases))]
-    assert chosen == [
-        ("a", "worst", 0.2), ("a", "median", 0.7), ("a", "best", 0.9),
-        ("b", "only", 0.5), ("c", "worst", 0.3), ("c", "best", 0.4),
-    ]  # fmt: skip
+    assert [case.labels[0].dice for case in choose_failures(make_evaluation(*cases))] == [0.2, 0.3, 0.4]
+    assert [case.labels[0].dice for case in choose_failures(make_evaluation(*cases), most=2)] == [0.2, 0.3]
+    assert len(choose_failures(make_evaluation(cases[0]))) == 1
+
+
+def test_the_sample_is_drawn_by_lot_and_knows_no_score(
+    make_case: Callable[..., CaseResult], make_evaluation: Callable[..., Evaluation]
+) -> None:
+    def drawn(scores: list[float], seed: int = 0) -> list[str]:
+        cases = [make_case("a", i, d) for i, d in enumerate(scores)]
+        return [case.digest for case in choose_sample(make_evaluation(*cases), seed=seed)]
+
+    rising = [i / 30 for i in range(30)]
+    assert drawn(rising) == drawn(rising[::-1])
+    assert len(set(drawn(rising))) == 6
+    picked = [digest for seed in range(300) for digest in drawn(rising, seed)]
+    counts = [picked.count(digest) for digest in {f"a-{i}" for i in range(30)}]
+    assert min(counts) > 35
+    assert max(counts) < 90
 
 
 def test_pictures_are_drawn_from_masks_made_again(
@@ -63,8 +87,13 @@ def test_pictures_are_drawn_from_masks_made_again(
     predict = make_predictor(1.0)
     found = evaluate(predict, task, datasets[1:2])
     pictures = picture_cases(found, datasets, task, predict)
-    assert [shown.role for shown in pictures] == ["worst", "median", "best"]
-    assert pictures[0].dice <= pictures[1].dice <= pictures[2].dice
+    assert [shown.choice for shown in pictures] == ["failure"] * 2 + ["random"] * 4
+    assert pictures[0].dice is not None
+    assert pictures[1].dice is not None
+    assert pictures[0].dice <= pictures[1].dice
+    assert {shown.case for shown in pictures[2:]} == {case.case for case in found.cases}
+    same = {shown.case: shown.picture for shown in pictures[2:]}
+    assert all(same[shown.case] is shown.picture for shown in pictures[:2]), "a case is segmented once"
     for shown in pictures:
         assert shown.picture.uri.startswith("data:image/png;base64,")
         assert shown.case in shown.picture.alt

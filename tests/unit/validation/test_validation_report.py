@@ -1,16 +1,20 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 
 from radfed.dataset.layout import Dataset
 from radfed.errors import InvalidInputError
 from radfed.inference.sliding_window import Predictor
 from radfed.ledger import FinalLine, Line, RoundLine, SiteLine
+from radfed.metrics.intervals import Bootstrap
+from radfed.metrics.travels import TRAVELS
 from radfed.task import SegmentationTask
 from radfed.validation.background import held_back
 from radfed.validation.evaluate import evaluate
@@ -140,7 +144,11 @@ def test_the_full_report_says_what_a_clinician_needs(given: ReportInput, tmp_pat
         "the affine is singular, sheared, not finite, or missing",
         "The run ended as DEGRADED. site-b missed rounds.",
         "timeout",
-        "site-a, worst case",
+        "Failure 1 of 4: ",
+        "Random 1 of 6: ",
+        "Intended use and its limits",
+        "Not recorded of any case: scanner vendor, sex, age and projection.",
+        "TRIPOD+AI",
         "Stays at the site.",
         "cd" * 32,
         "Where the structure is absent from both reference and prediction",
@@ -149,11 +157,13 @@ def test_the_full_report_says_what_a_clinician_needs(given: ReportInput, tmp_pat
         "<tr><td>windows: largest difference</td><td>2.5e-06</td></tr>",
     ):
         assert phrase in text, phrase
-    assert sum("outlines of reference and model" in alt for alt in page.alts) == 7
+    assert sum("outlines of reference and model" in alt for alt in page.alts) == 10
 
 
 def test_a_report_that_travels_holds_no_case_and_no_pixels(given: ReportInput, tmp_path: Path) -> None:
     write_report(given, tmp_path, pictures=False)
+    assert json.loads((tmp_path / "metrics.json").read_text())["travels"] is True
+    assert TRAVELS in (tmp_path / "report.html").read_text()
     text, _ = parse(tmp_path / "report.html")
     metrics = (tmp_path / "metrics.json").read_text()
     assert "image/png" not in text
@@ -186,6 +196,10 @@ def test_what_is_held_back_cannot_be_had_by_subtraction(patients: dict[str, int]
 def test_metrics_hold_rows_of_cases_only_when_asked(given: ReportInput, tmp_path: Path) -> None:
     write_report(given, tmp_path)
     assert "cases" not in json.loads((tmp_path / "metrics.json").read_text())
+    assert json.loads((tmp_path / "metrics.json").read_text())["travels"] is False
+    assert TRAVELS not in (tmp_path / "report.html").read_text()
+    write_report(given, tmp_path, pictures=False, cases=True)
+    assert json.loads((tmp_path / "metrics.json").read_text())["travels"] is False
     write_report(given, tmp_path, cases=True)
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert len(content["cases"]) == 10
@@ -219,6 +233,54 @@ def test_a_report_needs_nothing_but_a_task_and_an_evaluation(
     empty = make_evaluation(make_case("a", 0, 1.0, outcome="both_empty", hd95=0.0))
     write_report(ReportInput(task=task, evaluation=empty), tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text())["pooled"]["mean"]["dice"] is None
+
+
+def test_the_band_of_a_limit_is_its_interval(
+    given: ReportInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bands: list[tuple[float, float]] = []
+
+    def drawn(axes: Axes, low: float, high: float, **how: object) -> None:
+        bands.append((low, high))
+
+    monkeypatch.setattr(Axes, "axhspan", drawn)
+    write_report(replace(given, bootstrap=Bootstrap(level=0.5)), tmp_path)
+    volumes = json.loads((tmp_path / "metrics.json").read_text())["volumes_ml"]
+    told = [one[f"{limit}_interval_ml"] for one in volumes.values() for limit in ("low", "high")]
+    assert len(told) == 4
+    assert bands == [tuple(interval) for interval in told]
+
+
+def test_volumes_of_few_patients_do_not_travel(
+    task: SegmentationTask,
+    tmp_path: Path,
+    make_case: Callable[..., CaseResult],
+    make_evaluation: Callable[..., Evaluation],
+) -> None:
+    def holding(index: int, patient: str, right: str) -> CaseResult:
+        both = [make_case("a", index, 0.7, patient, label=name, outcome=said) for name, said in (
+            ("left_ball", "compared"), ("right_ball", right))]  # fmt: skip
+        return both[0].model_copy(update={"labels": both[0].labels + both[1].labels})
+
+    def travelling(*seen: str) -> list[str]:
+        cases = [
+            holding(index, f"pat-{index // 2}", "compared" if f"{index // 2}" in seen else "both_empty")
+            for index in range(8)
+        ]
+        given = ReportInput(task=task, evaluation=make_evaluation(*cases))
+        write_report(given, tmp_path / "stays")
+        assert list(json.loads((tmp_path / "stays/metrics.json").read_text())["volumes_ml"]) == [
+            "left_ball", "right_ball",
+        ]  # fmt: skip
+        write_report(given, tmp_path / "travels", pictures=False)
+        rows = re.search(r"<h3>Volumes</h3>(.*?)</table>", (tmp_path / "travels/report.html").read_text(), re.DOTALL)
+        assert rows is not None
+        told = list(json.loads((tmp_path / "travels/metrics.json").read_text())["volumes_ml"])
+        assert rows[1].count("<tr>") == 1 + len(told)
+        return told
+
+    assert travelling("0", "1") == ["left_ball"]
+    assert travelling("0", "1", "2") == ["left_ball", "right_ball"]
 
 
 def test_curves_place_a_sites_metric_at_the_round_of_the_model_that_it_scores() -> None:

@@ -134,7 +134,7 @@ def test_the_command_prints_one_object(
 ) -> None:
     roots = [str(dataset.root) for dataset in datasets]
     out = tmp_path / "out"
-    result = CliRunner().invoke(app, ["validate", str(release), *roots, "--out", str(out), "--json"])
+    result = CliRunner().invoke(app, ["validate", str(release), *roots, "--out", str(out), "--no-pdf", "--json"])
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
     assert content["pooled"]["cases"] == 10
@@ -163,7 +163,7 @@ def test_what_cannot_be_validated_exits_2_and_leaves_nothing(
     (tmp_path / "empty").mkdir()
     places = {"empty": tmp_path / "empty", "release": release, "dataset": datasets[0].root}
     given = [argument.format(**places) for argument in arguments]
-    result = CliRunner().invoke(app, ["validate", *given, "--out", str(tmp_path / "out"), "--json"])
+    result = CliRunner().invoke(app, ["validate", *given, "--no-pdf", "--out", str(tmp_path / "out"), "--json"])
     assert result.exit_code == 2
     assert message in json.loads(result.stdout)["error"]
     assert not (tmp_path / "out").exists()

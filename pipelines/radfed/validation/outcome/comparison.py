@@ -75,7 +75,7 @@ def compare_outcomes(
                 patients=own.patient_count,
                 score=score,
             )
-            for metric, score in _scores(own, evaluation, how).items()
+            for metric, score in scores_of(own, evaluation, how).items()
         ]
         for name, other in others.items():
             theirs = [case for case in other.cases if (case.site, case.case) in mine]
@@ -103,7 +103,8 @@ def _cohort(cases: Sequence[OutcomeCase], evaluation: OutcomeEvaluation) -> Coho
     return cohort_of(cases, evaluation.kind, evaluation.finds)
 
 
-def _scores(cohort: Cohort, evaluation: OutcomeEvaluation, how: Bootstrap) -> dict[OutcomeMetric, Estimate]:
+def scores_of(cohort: Cohort, evaluation: OutcomeEvaluation, how: Bootstrap) -> dict[OutcomeMetric, Estimate]:
+    """The metrics that some cases can show."""
     found: dict[OutcomeMetric, Estimate | None]
     if cohort.kind == "survival":
         found = {"concordance": of_statistic(_concordance(cohort), cohort, how)}
@@ -133,7 +134,7 @@ def _against(
             model=name, site=site, metric=metric, cases=theirs.size, patients=theirs.patient_count, score=score,
             difference=gains[metric][0], p=gains[metric][1],
         )
-        for metric, score in _scores(theirs, evaluation, how).items()
+        for metric, score in scores_of(theirs, evaluation, how).items()
     ]  # fmt: skip
 
 

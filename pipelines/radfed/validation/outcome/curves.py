@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from radfed.metrics.calibration import reliability
+from radfed.metrics.net_benefit import net_benefit, treat_all
 from radfed.metrics.precision import precision_curve
 from radfed.metrics.roc import roc_curve
 from radfed.metrics.survival import kaplan_meier
@@ -142,6 +143,35 @@ def survival_by_risk(cohort: Cohort, unit: str) -> Picture | None:
         figure.legend(loc="outside lower center", ncols=2)
         caption = "Kaplan and Meier 1958; the cases were parted at their median hazard."
         return to_picture(figure, "Survival of cases with lower and with higher hazard.", caption)
+
+
+def decision(questions: Sequence[Question]) -> Picture | None:
+    """Decision curves, a panel a question: net benefit of the model, of acting on all, and on none."""
+    if not questions:
+        return None
+    columns = min(3, len(questions))
+    rows = -(-len(questions) // columns)
+    limits = np.arange(1, 100) / 100
+    with styled():
+        figure = canvas(7.4, 3.4) if len(questions) == 1 else canvas(2.5 * columns, 0.6 + 2.3 * rows)
+        panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+        for axes, asked in zip(panels, questions, strict=False):
+            share = float(asked.truth.mean())
+            axes.plot(limits, treat_all(asked.truth, limits), color=COLOURS[1], linewidth=1.2, label="act on all")
+            axes.axhline(0, color=INK, linewidth=1.2, label="act on none")
+            worth = net_benefit(asked.truth, asked.scores, limits)
+            axes.plot(limits, worth, color=COLOURS[0], linewidth=1.8, label="model")
+            axes.set_ylim(-0.15 * share, 1.08 * share)
+            axes.set_xlim(0, 1)
+            axes.set_title(spoken(asked.name))
+            axes.set_xlabel("Probability from which on is acted")
+            axes.grid()
+        for axes in panels[len(questions) :]:
+            axes.set_axis_off()
+        panels[0].set_ylabel("Net benefit per case")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        alt = f"Decision curves of {', '.join(asked.name for asked in questions)}: net benefit by threshold."
+        return to_picture(figure, alt, "Asking the model is worth it where its line is above both others.")
 
 
 def _square(axes: Axes) -> None:

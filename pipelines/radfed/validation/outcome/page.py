@@ -1,60 +1,74 @@
 """From answers to the page: what the template is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from radfed.task import OutcomeTask, Survival
 from radfed.validation import wording as shared
+from radfed.validation.checklist_facts import Seen
+from radfed.validation.grouping import SITE
 from radfed.validation.history import history_of
 from radfed.validation.outcome import curves, figures, wording
 from radfed.validation.outcome.cohort import Cohort, cohort_of
 from radfed.validation.outcome.comparison import OutcomeRow
+from radfed.validation.outcome.decision import DecisionCurve
 from radfed.validation.outcome.errors import verdicts_of
 from radfed.validation.outcome.results import OutcomeEvaluation
+from radfed.validation.outcome.subgroup_page import AREA_HEADS, SURVIVAL_HEADS, outcome_tables, worst_outcome_group
 from radfed.validation.outcome.summary import OutcomeGroup, OutcomeSummary, QuestionScores
 from radfed.validation.outcome.travelling import travelling_question
-from radfed.validation.sections import MOST_CASE_ROWS, Cell, render_page, shared_sections
+from radfed.validation.pictures import SAMPLE_SEED
+from radfed.validation.sections import MOST_CASE_ROWS, Cell, checklists_of, render_page, shared_sections
+from radfed.validation.subgroup_page import on_which
 
 if TYPE_CHECKING:
     from radfed.validation.drawing import Picture
-    from radfed.validation.outcome.report import OutcomeReportInput
+    from radfed.validation.outcome.report import OutcomeReportInput, OutcomeShown
 
 MOST_LINES = 7
 """Curves in one plot: more are not told apart."""
+MOST_PANELS = 6
+"""Decision curves, one a panel."""
 
 
-def render_outcomes(
-    given: "OutcomeReportInput",
-    summary: OutcomeSummary,
-    comparison: Sequence[OutcomeRow],
-    hidden: Sequence[str],
-    pictures: bool,
-) -> str:
+def render_outcomes(given: "OutcomeReportInput", shown: "OutcomeShown", pictures: bool) -> str:
     """The page as HTML that refers to nothing outside itself.
 
     Args:
         given: what is known.
-        summary: of the evaluation, without the sites that are too small to show.
-        comparison: with other models, without those sites.
-        hidden: those sites.
+        shown: the numbers.
         pictures: False leaves out everything about single cases.
     """
-    evaluation, task, pooled = given.evaluation, given.task, summary.pooled
+    evaluation, task, summary, comparison = given.evaluation, given.task, shown.summary, shown.comparison
+    pooled, groups, survival = summary.pooled, shown.subgroups, isinstance(task.outcome, Survival)
     history = history_of(given.ledger)
     patients = {site: group.patients for site, group in summary.sites.items()}
     where = [wording.spread(summary.sites), wording.undefined(summary.sites, travels=not pictures)]
-    content = shared_sections(given, task, history, hidden, pictures) | {
+    seen = Seen(
+        cases=pooled.cases, patients=pooled.patients, sites=evaluation.sites, split=evaluation.split, history=history,
+        traits=tuple(one.trait for one in groups.traits if one.trait != SITE),
+        pictures=pictures and bool(given.case_pictures), decision_curve=bool(shown.decisions),
+    )  # fmt: skip
+    content = shared_sections(given, task, history, shown.hidden, pictures) | {
+        "checklists": checklists_of(given, task, seen),
+        "subgroup_tables": outcome_tables(groups, survival),
+        "subgroup_heads": SURVIVAL_HEADS if survival else AREA_HEADS,
         "on_whom": shared.on_whom(pooled.cases, pooled.patients, evaluation.sites, evaluation.split, history),
-        "how_good": [*wording.how_good(summary), *where],
-        "limitations": shared.limitations(task, pooled.patients, patients, given.phantom, given.flow, wording.RECORDED),
+        "how_good": [*wording.how_good(summary), *where, worst_outcome_group(groups)],
+        "limitations": [
+            *shared.limitations(task, pooled.patients, patients, given.phantom, given.flow, wording.RECORDED),
+            *on_which(groups.same, groups.unrecorded),
+        ],
         "facts": _facts(summary),
-        "survival": isinstance(task.outcome, Survival),
+        "survival": survival,
         "asked": wording.truth_of(task),
         "operating": wording.operating(evaluation, task.operating_point),
         "question_rows": _question_rows(summary),
         "group_rows": _group_rows(summary),
         "areas_figure": figures.areas_by_site(summary),
         "plots": _plots(evaluation, task, summary, pictures),
+        "decision_figure": curves.decision(shown.decisions[:MOST_PANELS]),
+        "decision_tables": _decision_tables(shown.decision_curves),
         "classes": [shared.spoken(name) for name in task.finds] if pooled.confusion else [],
         "confusion": pooled.confusion,
         "compared_here": bool(given.baselines),
@@ -63,10 +77,29 @@ def render_outcomes(
         "comparison_columns": [wording.NAMES[name] for name in _metrics(comparison)],
         "comparison_table": _comparison_table(comparison),
         "cases": given.case_pictures if pictures else (),
+        "picture_choices": _picture_choices(given),
         "case_rows": _case_rows(evaluation) if pictures else [],
         "case_total": len(evaluation.cases),
     }
     return render_page("outcome.html.j2", content)
+
+
+def _picture_choices(given: "OutcomeReportInput") -> list[tuple[str, str, str]]:
+    """How the cases in pictures were chosen: choice, heading, and sentence."""
+    failures, sample = (sum(one.choice == choice for one in given.case_pictures) for choice in ("failure", "random"))
+    total = len(given.evaluation.cases)
+    return [
+        (
+            "failure", "Failures",
+            f"The {shared.plural(failures, 'wrong answer')} farthest from the truth, "
+            "farthest first: what goes wrong at worst, not what is usual.",
+        ),
+        (
+            "random", "Random sample",
+            f"{shared.plural(sample, 'case')} drawn by lot from all {total} (seed {SAMPLE_SEED}), whatever was "
+            "answered: what is usual. A case can be among the failures too.",
+        ),
+    ]  # fmt: skip
 
 
 def _facts(summary: OutcomeSummary) -> list[tuple[str, str, str]]:
@@ -84,6 +117,25 @@ def _facts(summary: OutcomeSummary) -> list[tuple[str, str, str]]:
         shown, interval = wording.value_and_interval(value)
         facts.append((name, shown, f"95% interval {interval}" if interval else "no interval can be given"))
     return facts
+
+
+def _decision_tables(found: Mapping[str, DecisionCurve]) -> list[tuple[str, list[list[Cell]]]]:
+    """By question: from which probability on is acted, and the net benefit of the model, of all, and of none."""
+    return [
+        (
+            shared.spoken(name),
+            [
+                [
+                    (f"{point.threshold:.0%}", ""),
+                    wording.value_and_interval(point.model, 3),
+                    (shared.number(point.treat_all, 3), ""),
+                    (shared.number(0.0, 3), ""),
+                ]
+                for point in curve.points
+            ],
+        )
+        for name, curve in found.items()
+    ]
 
 
 def _groups(summary: OutcomeSummary) -> list[tuple[str, OutcomeGroup]]:

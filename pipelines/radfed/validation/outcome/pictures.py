@@ -1,4 +1,7 @@
-"""The most confident errors in pictures. They hold patient pixels and stay where the patients are."""
+"""The most confident errors in pictures, and a sample drawn by lot.
+
+They hold patient pixels and stay where the patients are.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +14,19 @@ from radfed.imaging.nifti import to_ras
 from radfed.imaging.volume import Volume
 from radfed.task import OutcomeTask
 from radfed.validation.drawing import Picture, canvas, styled, to_picture
-from radfed.validation.outcome.errors import Verdict, confident_errors
+from radfed.validation.outcome.errors import Verdict, confident_errors, verdicts_of
 from radfed.validation.outcome.results import OutcomeEvaluation
-from radfed.validation.pictures import AXIAL, PLANES, Plane
+from radfed.validation.pictures import AXIAL, PLANES, Choice, Plane, draw_lots
 
 MOST_PICTURES = 6
 
 
 @dataclass(frozen=True)
-class ErrorPicture:
-    """A wrong answer, and the image that it was given for."""
+class AnswerPicture:
+    """An answer, the image that it was given for, and whether it is shown as a failure or by lot."""
 
     verdict: Verdict
+    choice: Choice
     picture: Picture
 
 
@@ -41,10 +45,10 @@ class View:
     aspect: float
 
 
-def picture_errors(
+def picture_answers(
     evaluation: OutcomeEvaluation, datasets: Sequence[Dataset], task: OutcomeTask
-) -> tuple[ErrorPicture, ...]:
-    """Draw the images of the most confident errors; none for tasks without images.
+) -> tuple[AnswerPicture, ...]:
+    """Draw the images of the most confident errors, then of a random sample; none for tasks without images.
 
     Raises:
         DataError: an image cannot be read.
@@ -52,13 +56,24 @@ def picture_errors(
     if task.image is None:
         return ()
     by_site = {dataset.site: dataset for dataset in datasets}
+    chosen: list[tuple[Choice, Verdict]] = [("failure", one) for one in confident_errors(evaluation, MOST_PICTURES)]
+    chosen += [("random", one) for one in sampled_verdicts(evaluation, MOST_PICTURES)]
     shown = []
-    for verdict in confident_errors(evaluation, MOST_PICTURES):
+    for choice, verdict in chosen:
         dataset = by_site[verdict.case.site]
         case = next(case for case in dataset.cases if case.id == verdict.case.case)
         alt = f"{case.id} of {dataset.site}: the model said {verdict.answer}, it is {verdict.truth}."
-        shown.append(ErrorPicture(verdict, draw_image(dataset.image(case), alt)))
+        shown.append(AnswerPicture(verdict, choice, draw_image(dataset.image(case), alt)))
     return tuple(shown)
+
+
+def sampled_verdicts(evaluation: OutcomeEvaluation, most: int) -> list[Verdict]:
+    """The verdicts on a random sample of cases; of findings the one that is farthest from the truth."""
+    of_case: dict[tuple[str, str], Verdict] = {}
+    for verdict in verdicts_of(evaluation):
+        of_case.setdefault((verdict.case.site, verdict.case.case), verdict)
+    ordered = sorted(of_case)
+    return [of_case[ordered[place]] for place in draw_lots(len(ordered), most)]
 
 
 def draw_image(image: Volume, alt: str) -> Picture:

@@ -12,13 +12,17 @@ from pathlib import Path
 from radfed.errors import InvalidInputError
 from radfed.files import put_text
 from radfed.metrics.small_cells import LEAST_PATIENTS
+from radfed.metrics.travels import KEY
 from radfed.task import OutcomeTask
 from radfed.validation.background import Background, described, held_back
 from radfed.validation.flow import travelling_flow
+from radfed.validation.outcome.cohort import Question
 from radfed.validation.outcome.comparison import OutcomeRow, compare_outcomes
+from radfed.validation.outcome.decision import DecisionCurve, decision_curves, decision_questions
 from radfed.validation.outcome.page import render_outcomes
-from radfed.validation.outcome.pictures import ErrorPicture
+from radfed.validation.outcome.pictures import AnswerPicture
 from radfed.validation.outcome.results import OutcomeEvaluation
+from radfed.validation.outcome.subgroups import OutcomeSubgroups, outcome_subgroups
 from radfed.validation.outcome.summary import OutcomeSummary, summarise_outcomes
 from radfed.validation.outcome.travelling import travelling_rows, travelling_summary
 from radfed.validation.report import METRICS, REPORT
@@ -33,14 +37,35 @@ class OutcomeReportInput(Background):
         evaluation: answers of the model that the report is about.
         baselines: other models' answers, by name, compared case by case.
         comparison: a comparison made elsewhere; used where ``baselines`` is empty.
-        case_pictures: the most confident errors; only in a report with pictures.
+        case_pictures: the most confident errors and a random sample; only in a report with pictures.
     """
 
     task: OutcomeTask
     evaluation: OutcomeEvaluation
     baselines: Mapping[str, OutcomeEvaluation] = field(default_factory=dict)
     comparison: Sequence[OutcomeRow] = ()
-    case_pictures: Sequence[ErrorPicture] = ()
+    case_pictures: Sequence[AnswerPicture] = ()
+
+
+@dataclass(frozen=True)
+class OutcomeShown:
+    """The numbers of a report, as far as it may show them.
+
+    Attributes:
+        summary: without the sites and numbers that are too small to show.
+        comparison: with other models, without those.
+        hidden: the sites that are not shown by themselves.
+        subgroups: by site, vendor, sex, age and projection.
+        decisions: the questions that have a decision curve.
+        decision_curves: theirs, by question.
+    """
+
+    summary: OutcomeSummary
+    comparison: Sequence[OutcomeRow]
+    hidden: Sequence[str]
+    subgroups: OutcomeSubgroups
+    decisions: Sequence[Question]
+    decision_curves: Mapping[str, DecisionCurve]
 
 
 def write_outcome_report(given: OutcomeReportInput, out: Path, pictures: bool = True, cases: bool = False) -> None:
@@ -56,11 +81,15 @@ def write_outcome_report(given: OutcomeReportInput, out: Path, pictures: bool = 
         InvalidInputError: without pictures there are too few patients for any number.
     """
     summary, comparison, hidden = _shown(given, travels=not pictures)
+    groups = outcome_subgroups(given.evaluation, given.traits, summary, given.bootstrap, travels=not pictures)
+    decisions = decision_questions(given.evaluation, summary, travels=not pictures)
+    curves = decision_curves(given.evaluation, decisions, given.bootstrap)
+    shown = OutcomeShown(summary, comparison, hidden, groups, decisions, curves)
     if not pictures:
         given = replace(given, flow=travelling_flow(given.flow, hidden))
     out.mkdir(parents=True, exist_ok=True)
-    put_text(out / REPORT, render_outcomes(given, summary, comparison, hidden, pictures))
-    content = outcome_metrics(given, summary, comparison, hidden, cases)
+    content = outcome_metrics(given, shown, cases) | {KEY: not pictures and not cases}
+    put_text(out / REPORT, render_outcomes(given, shown, pictures))
     put_text(out / METRICS, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -69,15 +98,9 @@ def travelling_outcome_comparison(given: OutcomeReportInput) -> tuple[OutcomeRow
     return _shown(given, travels=True)[1]
 
 
-def outcome_metrics(
-    given: OutcomeReportInput,
-    summary: OutcomeSummary,
-    comparison: Sequence[OutcomeRow],
-    hidden: Sequence[str] = (),
-    cases: bool = False,
-) -> dict[str, object]:
+def outcome_metrics(given: OutcomeReportInput, shown: OutcomeShown, cases: bool = False) -> dict[str, object]:
     """What ``metrics.json`` holds."""
-    evaluation, task = given.evaluation, given.task
+    evaluation, task, summary = given.evaluation, given.task, shown.summary
     content: dict[str, object] = {
         "task": task.name,
         "task_version": task.version,
@@ -93,8 +116,10 @@ def outcome_metrics(
         "operating_point": evaluation.operating.model_dump(mode="json"),
         "pooled": summary.pooled.model_dump(mode="json"),
         "sites": {site: group.model_dump(mode="json") for site, group in summary.sites.items()},
-        "sites_not_shown": list(hidden),
-        "comparison": [row.model_dump(mode="json") for row in comparison],
+        "sites_not_shown": list(shown.hidden),
+        "subgroups": shown.subgroups.model_dump(mode="json"),
+        "decision_curves": {name: curve.model_dump(mode="json") for name, curve in shown.decision_curves.items()},
+        "comparison": [row.model_dump(mode="json") for row in shown.comparison],
         "flow": [site.model_dump(mode="json") for site in given.flow],
     }
     if cases:

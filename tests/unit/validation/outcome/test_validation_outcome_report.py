@@ -13,13 +13,14 @@ from radfed.imaging.volume import Volume
 from radfed.inference.outcome import Answerer
 from radfed.ledger import FinalLine, RoundLine, SiteLine
 from radfed.metrics.intervals import Bootstrap
+from radfed.metrics.travels import TRAVELS
 from radfed.task import MultiClass, MultiLabel, OperatingPoint, OutcomeTask, Survival
 from radfed.validation.drawing import Picture
 from radfed.validation.flow import flow_of
 from radfed.validation.outcome.cohort import cohort_of
 from radfed.validation.outcome.curves import precision_recall, roc
 from radfed.validation.outcome.evaluate import evaluate_outcomes
-from radfed.validation.outcome.pictures import picture_errors, views_of
+from radfed.validation.outcome.pictures import picture_answers, views_of
 from radfed.validation.outcome.report import OutcomeReportInput, write_outcome_report
 from radfed.validation.outcome.results import OutcomeEvaluation
 from radfed.validation.outcome.travelling import travelling_question
@@ -58,7 +59,7 @@ def given(sites: tuple[Dataset, ...], picture_task: OutcomeTask, by_brightness: 
         model_digest="cd" * 32,
         dataset_digests={dataset.site: dataset.digest for dataset in sites},
         phantom=True,
-        case_pictures=picture_errors(evaluation, sites, picture_task),
+        case_pictures=picture_answers(evaluation, sites, picture_task),
         bootstrap=FAST,
     )
 
@@ -68,9 +69,11 @@ def test_a_report_that_stays_shows_cases_and_pictures(given: OutcomeReportInput,
     text = (tmp_path / "report.html").read_text()
     assert "Stays at the site" in text
     assert "PHANTOM DATA" in text
-    assert "Errors in pictures" in text
-    assert len(given.case_pictures) == 6
-    assert text.count("Called dark (") + text.count("Called bright (") == 6
+    assert "Cases in pictures" in text
+    assert [shown.choice for shown in given.case_pictures] == ["failure"] * 6 + ["random"] * 6
+    assert not any(shown.verdict.right for shown in given.case_pictures[:6])
+    assert text.count(": called dark\n(") + text.count(": called bright\n(") == 12
+    assert "Decision curve" in text
     assert "Case by case" in text
     assert "fixed on 18 validation cases" in text
     assert "site-c and site-d" not in text.split("<h2")[0]
@@ -82,6 +85,7 @@ def test_a_report_that_stays_shows_cases_and_pictures(given: OutcomeReportInput,
         assert word in text
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert len(content["cases"]) == len(given.evaluation.cases)
+    assert content["travels"] is False
     assert set(content["sites"]) == {"site-a", "site-b", "site-c", "site-d"}
     assert content["sites"]["site-c"]["auroc"] is None
     assert content["operating_point"]["origin"] == "validation"
@@ -92,7 +96,9 @@ def test_a_report_that_travels_holds_no_case(given: OutcomeReportInput, tmp_path
     write_outcome_report(given, tmp_path, pictures=False)
     text, content = (tmp_path / "report.html").read_text(), (tmp_path / "metrics.json").read_text()
     assert "Stays at the site" not in text
-    assert "Errors in pictures" not in text
+    assert TRAVELS in text
+    assert json.loads(content)["travels"] is True
+    assert "Cases in pictures" not in text
     assert "image/png" not in text
     for case in given.evaluation.cases:
         for name in (case.case, case.patient):

@@ -1,0 +1,1 @@
+"""The review workbench: readers judge a release's masks in the browser, a lead signs off."""
