@@ -16,6 +16,8 @@ from tests.integration.federation_setup import ENGINEER
 from radfed.federation.campaign_state import read_state
 from radfed.federation.console import Console
 from radfed.ledger import FinalLine, LinkLine, RoundLine, read_ledger
+from radfed.metrics.signed import read_statements
+from radfed.release.verify import verify
 from radfed.weights import load_weights, weights_digest
 
 SITES = ("north", "south")
@@ -90,4 +92,10 @@ def test_a_campaign_waits_for_approval_survives_its_driver_and_is_fetched(
     fetched = radfed(federation, "job", "fetch", final["links"][-1]["job_id"], "--out", str(elsewhere), "--json")
     assert fetched.returncode == 0, fetched.stderr
     assert (elsewhere / "ledger.jsonl").read_bytes() == (run / "ledger.jsonl").read_bytes()
-    assert list(elsewhere.glob("release/*/model.onnx"))
+    [release] = elsewhere.glob("release/[!.]*")
+    root = federation.kit("north") / "startup" / "rootCA.pem"
+    statements, kept = read_statements(elsewhere / "sites")
+    assert (sorted(statements), kept) == (sorted(SITES), root.read_bytes())
+    report = verify(release, root=root)
+    [signed] = [claim for claim in report.claims if claim.name == "site_metrics"]
+    assert (signed.verdict, report.ok) == ("PASS", True), report.model_dump_json(indent=1)

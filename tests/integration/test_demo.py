@@ -18,6 +18,7 @@ from radfed.imaging.dicom.read import read_series
 from radfed.imaging.objects.mapping import to_label
 from radfed.imaging.objects.structures import read_structures
 from radfed.imaging.phantom_dicom.cohort import cohort_patient
+from radfed.validation.pdf import why_no_pdf
 
 Json = dict[str, Any]
 
@@ -56,10 +57,15 @@ def test_it_ends_with_a_release_a_report_and_where_the_time_went(demo: tuple[Pat
     out, result = demo
     assert result["outcome"] == "COMPLETED"
     assert set(result["baselines"]) == {"pooled", "local-north", "local-harbour", "local-valley"}
-    assert set(result["seconds"]) == {"data", "training", "evaluation", "FLARE", "baselines", "export", "report"}
+    spans = {"data", "training", "evaluation", "FLARE", "baselines", "export", "report", "release"}
+    assert set(result["seconds"]) == spans
     report = Path(result["report"]).read_text()
     assert "PHANTOM DATA" in report
     assert "<img" in report
+    if why_no_pdf():
+        assert result["pdf"] is None
+    else:
+        assert Path(result["pdf"]).read_bytes().startswith(b"%PDF-")
     assert (out / "run" / "comparison.json").is_file()
 
 
@@ -89,11 +95,13 @@ def test_no_planted_name_is_left_in_dataset_release_report_or_deidentified_files
 
 def test_the_release_verifies_with_and_without_torch(demo: tuple[Path, Json]) -> None:
     release = demo[1]["release"]
-    with_torch, without = radfed("release", "verify", release), radfed_base("release", "verify", release)
-    assert with_torch["ok"]
-    assert {claim["verdict"] for claim in with_torch["claims"]} == {"PASS"}
-    assert without["ok"]
-    assert [claim["verdict"] for claim in without["claims"]].count("NOT VERIFIABLE") == 1
+    key = ("--public-key", str(Path(release).parents[1] / "signer.pem.pub"))
+    with_torch = radfed("release", "verify", release, *key)
+    without = radfed_base("release", "verify", release, *key)
+    for report, missing in ((with_torch, set()), (without, {"rebuild"})):
+        assert report["ok"]
+        open_claims = {claim["name"] for claim in report["claims"] if claim["verdict"] != "PASS"}
+        assert open_claims == {"site_metrics", "leakage", "signoff"} | missing
 
 
 def test_what_travels_holds_no_case_and_no_picture(demo: tuple[Path, Json]) -> None:
@@ -124,7 +132,8 @@ def test_a_clinic_predicts_and_validates_without_torch(demo: tuple[Path, Json], 
     np.testing.assert_array_equal(found.array[0], np.asarray(mask.dataobj))
     # A few steps of training find something, on the right side of the body.
     assert (found.array > 0).sum() > 0.1 * (truth.array > 0).sum()
-    again = radfed_base("validate", result["release"], out / "datasets" / "north", "--out", tmp_path / "report")
+    asked = ("validate", result["release"], out / "datasets" / "north", "--no-pdf", "--out", tmp_path / "report")
+    again = radfed_base(*asked)
     mine = result["summary"]["sites"]["north"]["mean"]["dice"]["mean"]
     assert again["pooled"]["mean"]["dice"]["mean"] == pytest.approx(mine)
 

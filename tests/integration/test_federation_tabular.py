@@ -55,6 +55,7 @@ def test_sites_learn_a_regression_together_and_beat_no_knowledge(
     assert set(load_weights(tmp_path / "best.safetensors")) == {"head.0.weight", "head.0.bias"}
 
 
+@pytest.mark.slow
 def test_baselines_of_records_answer_every_test_case(job: Job, datasets: dict[str, Path], tmp_path: Path) -> None:
     found = run_baselines(job, datasets, tmp_path, lambda _done: None)
     assert set(found) == {"pooled", *(f"local-{site}" for site in SITES)}

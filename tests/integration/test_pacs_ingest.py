@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 from dicom_hospital import TASK, write_hospital, write_threshold  # type: ignore[import-not-found]
-from orthanc import settings_for  # type: ignore[import-not-found]
 from pydicom import dcmread
+from tests.integration.orthanc import settings_for
 from tools.test_pacs import PASSWORD, USER, Orthanc
 
 from radfed.dataset.layout import Dataset
@@ -63,7 +63,7 @@ def _site(work: Path, pacs: Orthanc | None, **changes: object) -> None:
     if pacs is not None:
         path = work / "site" / "site.yaml"
         content = yaml.safe_load(path.read_text())
-        content["pacs"] = settings_for(pacs, **changes).model_dump(mode="json", exclude_defaults=True)
+        content["pacs"] = settings_for(pacs, None, **changes).model_dump(mode="json", exclude_defaults=True)
         path.write_text(yaml.safe_dump(content))
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from orthanc import settings_for  # type: ignore[import-not-found]
 from pydicom import dcmread
 from pydicom.uid import UID
+from tests.integration.orthanc import settings_for
 from tools.test_pacs import OUR_AET, PASSWORD, USER, Orthanc, free_port
 
 from radfed.imaging.pacs.address import parse_address
@@ -81,8 +81,8 @@ def store(pacs: Orthanc, address: str, files: tuple[Path, ...]) -> None:
 def ask(pacs: Orthanc, way: str, **changes: object) -> tuple[str, PacsSettings]:
     """Address and settings for one of the ways."""
     if way == "dicomweb":
-        return pacs.dicomweb, settings_for(pacs, **changes)
-    return pacs.dimse, settings_for(pacs, retrieve=way, **changes)
+        return pacs.dicomweb, settings_for(pacs, None, **changes)
+    return pacs.dimse, settings_for(pacs, None, retrieve=way, **changes)
 
 
 def digests(report: RetrieveReport) -> dict[str, str]:

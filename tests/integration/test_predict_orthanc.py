@@ -8,7 +8,7 @@ import pydicom
 import pytest
 import typer
 import yaml
-from orthanc import settings_for  # type: ignore[import-not-found]
+from tests.integration.orthanc import settings_for
 from tests.unit.inference.threshold_model import (
     threshold_task,
     write_threshold_model,

@@ -95,13 +95,17 @@ def _show(result: "DemoResult") -> None:
         times.add_row(kind, f"{seconds:.1f}", f"{seconds / total:.0%}")
     times.add_row("all", f"{total:.1f}", f"{result.overhead:.0%} outside training and evaluation")
     log.print(times)
-    log.print(f"release: {result.release}\nreport:  {result.report}", markup=False, soft_wrap=True)
+    made = {"release": result.release, "report": result.report, "pdf": result.pdf}
+    for name, path in made.items():
+        if path is not None:
+            log.print(f"{name + ':':<8} {path}", markup=False, soft_wrap=True)
 
 
 def _content(result: "DemoResult") -> dict[str, object]:
     return {
         "release": str(result.release),
         "report": str(result.report),
+        "pdf": str(result.pdf) if result.pdf else None,
         "outcome": result.final.outcome,
         "best_round": result.final.best_round,
         "summary": result.summary.model_dump(mode="json"),

@@ -77,7 +77,8 @@ def ingest(
 
     Every case is checked. What fails goes to quarantine.jsonl with a reason, the rest is written as RAS NIfTI with its
     original spacing, split by patient into training, validation and test. If too many fail, nothing is written.
-    Labels are DICOM SEG, RTSTRUCT or NIfTI. Nothing of the DICOM headers goes on but modality, scanner and geometry.
+    Labels are DICOM SEG, RTSTRUCT or NIfTI. Nothing of the DICOM headers goes on but modality, scanner, geometry, sex,
+    band of age and projection.
 
     What comes from a PACS lies in the site's folder until it is ingested; interrupted, it goes on where it was.
     The map from pseudonyms to your files is pseudonyms.csv in the site's folder; keep it there.

@@ -9,7 +9,8 @@ from rich.table import Table
 from radfed.cli.console import emit, log
 from radfed.cli.job_federated import fetch, submit, watch
 from radfed.cli.job_fingerprint import FINGERPRINT, TaskOption, job_for, plan, simulate_fingerprint
-from radfed.cli.job_options import Campaign, LinkRounds, LocalSteps, MinSites, Rounds, Seed, Sites
+from radfed.cli.job_options import AnyJob, Campaign, LinkRounds, LocalSteps, MinSites, Rounds, Seed, Sites
+from radfed.cli.job_question import QUESTIONS, ReleaseOption, SplitOption, question_for, simulate_question
 
 if TYPE_CHECKING:
     from radfed.job import Job
@@ -49,7 +50,7 @@ def show(job: JobName, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def export(
-    job: JobName,
+    job: AnyJob,
     out: Annotated[Path, typer.Option(help="Folder for the FLARE job; it is made as OUT/<job name>.")],
     rounds: Rounds = None,
     local_steps: LocalSteps = None,
@@ -59,18 +60,23 @@ def export(
     min_sites: MinSites = None,
     campaign: Campaign = None,
     task: TaskOption = None,
+    release: ReleaseOption = None,
+    split: SplitOption = "test",
     as_json: JsonFlag = False,
 ) -> None:
     """Write a FLARE job that carries settings only, for FLARE's admin console (submit_job).
 
     The same folder, submitted again, goes on where the training stopped; 'radfed job submit' does so by itself.
-    The job 'fingerprint' describes the sites' data for a task instead of training it.
+    The job 'fingerprint' describes the sites' data for a task instead of training it; 'validation' and 'leakage' ask
+    about a release.
     """
     from radfed.federation.recipe import ALLOWED_CLASSES, export_job
     from radfed.job import as_campaign, find_job
 
     if job == FINGERPRINT:
         folder = export_job(job_for(task, sites, min_sites), out)
+    elif job in QUESTIONS:
+        folder = export_job(question_for(job, release, split, sites, min_sites), out)
     else:
         chosen = find_job(job).with_changes(
             rounds=rounds, local_steps=local_steps, link_rounds=link_rounds, seed=seed, sites=sites, min_sites=min_sites
@@ -83,7 +89,7 @@ def export(
 
 @app.command()
 def simulate(
-    job: JobName,
+    job: AnyJob,
     dataset: Annotated[
         list[str], typer.Option(help="SITE=DIR: a site's name and its prepared dataset. Give one for each site.")
     ],
@@ -108,14 +114,20 @@ def simulate(
     noise: Annotated[
         float | None, typer.Option(min=0, help="For 'fingerprint': noise on every count, in patients.")
     ] = None,
+    release: ReleaseOption = None,
+    split: SplitOption = "test",
     as_json: JsonFlag = False,
 ) -> None:
     """Run a federation on this machine, each site in a process of its own, on FLARE's simulator.
 
-    The job 'fingerprint' describes the sites' data for a task instead of training it.
+    The job 'fingerprint' describes the sites' data for a task instead of training it; 'validation' and 'leakage' ask
+    about a release.
     """
     if job == FINGERPRINT:
         simulate_fingerprint(task, _datasets(dataset), out, min_count, noise, as_json)
+        return
+    if job in QUESTIONS:
+        simulate_question(job, release, split, _datasets(dataset), out, as_json)
         return
     from radfed.cli.live import federation_view, say
     from radfed.federation.simulate import simulate as run_simulation

@@ -12,7 +12,8 @@ import typer
 
 from radfed.cli.console import emit, log
 from radfed.cli.job_fingerprint import FINGERPRINT, TaskOption, job_for, submit_fingerprint
-from radfed.cli.job_options import Campaign, LinkRounds, LocalSteps, MinSites, Rounds, Seed, Sites
+from radfed.cli.job_options import AnyJob, Campaign, LinkRounds, LocalSteps, MinSites, Rounds, Seed, Sites
+from radfed.cli.job_question import QUESTIONS, ReleaseOption, SplitOption, question_for, submit_question
 
 if TYPE_CHECKING:
     from radfed.federation.campaign_events import CampaignEvent
@@ -28,7 +29,7 @@ Target = Annotated[
 
 
 def submit(
-    job: Annotated[str, typer.Argument(help="A job's folder, or the name of a shipped job.", metavar="JOB")],
+    job: AnyJob,
     startup_kit: Kit,
     out: Annotated[
         Path,
@@ -62,13 +63,16 @@ def submit(
     detach: Annotated[bool, typer.Option("--detach", help="Drive the campaign in the background.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="End the campaign of the run folder instead.")] = False,
     task: TaskOption = None,
+    release: ReleaseOption = None,
+    split: SplitOption = "test",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Train in a federation: drive a chain of FLARE jobs to its end, and fetch the release.
 
     Anything may be killed, this command too: the same command goes on where it was. The job 'fingerprint' describes
-    the sites' data for a task instead of training it.
+    the sites' data for a task instead of training it; 'validation' and 'leakage' ask about a release.
     """
+    from radfed.errors import InvalidInputError
     from radfed.federation.campaign import run_campaign
     from radfed.federation.campaign_context import Orders
     from radfed.federation.console import Console
@@ -76,8 +80,13 @@ def submit(
     from radfed.job import as_campaign, find_job
 
     orders = Orders(start_with_quorum, approval_timeout, give_up_after)
+    if (abort or detach) and (job == FINGERPRINT or job in QUESTIONS):
+        raise InvalidInputError(f"the job {job!r} has no campaign; --abort and --detach are for trainings")
     if job == FINGERPRINT:
         submit_fingerprint(job_for(task, sites, min_sites), startup_kit, out, orders, as_json)
+        return
+    if job in QUESTIONS:
+        submit_question(question_for(job, release, split, sites, min_sites), release, startup_kit, out, orders, as_json)
         return
     if abort:
         _abort(startup_kit, out, as_json)

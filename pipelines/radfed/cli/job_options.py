@@ -13,3 +13,9 @@ Sites = Annotated[
 ]
 MinSites = Annotated[int | None, typer.Option(min=1, help="The quorum, instead of the job's own.")]
 Campaign = Annotated[str | None, typer.Option(help="Name of the campaign. Default: the job's name and a random end.")]
+AnyJob = Annotated[
+    str,
+    typer.Argument(
+        help="A job's folder, the name of a shipped job, or fingerprint, validation or leakage.", metavar="JOB"
+    ),
+]

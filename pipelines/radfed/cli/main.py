@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from radfed import __version__
-from radfed.cli import dataset, deidentify, demo, ingest, job, predict, release, site, validate
+from radfed.cli import audit, dataset, deidentify, demo, ingest, job, predict, release, site, validate, workbench
 from radfed.cli.console import GuardedGroup
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.add_typer(job.app, name="job")
 app.add_typer(release.app, name="release")
 app.command("predict")(predict.predict)
 app.command("validate")(validate.validate)
+app.command("workbench")(workbench.workbench)
+app.add_typer(audit.app, name="audit")
 
 
 def _version(wanted: bool) -> None:

@@ -40,7 +40,7 @@ def approve(
 ) -> None:
     """Review a job and approve it, so that it may run here. Without a digest, list what waits and what was granted."""
     from radfed.errors import InvalidInputError
-    from radfed.site.approval import Approvals
+    from radfed.site.approval import Approvals, demand_privacy
     from radfed.site.config import read_site
 
     settings, folder = read_site(site), site if site.is_dir() else site.parent
@@ -56,6 +56,7 @@ def approve(
         _list(approvals, as_json)
     else:
         facts = _facts_of_folder(job, settings) if job else _facts_of_digest(approvals, digest or "", settings)
+        demand_privacy(settings.approval, facts.settings)
         _decide(approvals, facts, who, note, yes=yes, as_json=as_json)
 
 

@@ -34,7 +34,7 @@ def collect(results: Path, run: Path) -> FinalLine:
     run.mkdir(parents=True, exist_ok=True)
     for name in RESULTS:
         if (results / name).exists():
-            _place(results / name, run / name)
+            put_in_place(results / name, run / name)
     shutil.rmtree(results)
     return final
 
@@ -52,7 +52,7 @@ def _check_model(model: Path, final: FinalLine) -> None:
         )
 
 
-def _place(source: Path, target: Path) -> None:
+def put_in_place(source: Path, target: Path) -> None:
     """Put a file or a folder in its place whole."""
     if not source.is_dir():
         os.replace(source, target)

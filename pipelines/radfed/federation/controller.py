@@ -25,11 +25,13 @@ from radfed.federation.children import build_release, initial_model
 from radfed.federation.gathering import Answer, Gathering, judge
 from radfed.federation.messages import LEDGER_TOPIC, REASON, TEST, TRAIN, VALIDATE
 from radfed.federation.place import campaigns_folder
+from radfed.federation.statements import Expected, server_root
 from radfed.federation.store import EVALUATION, UPDATES, CampaignStore
 from radfed.files import put_text
 from radfed.job import SETTINGS_FILE, Job
 from radfed.ledger import LinkLine, NoteLine, RoundLine, ScoreLine, SiteLine
 from radfed.metrics.pooling import TestReport, pool
+from radfed.metrics.signed import keep_statements
 from radfed.weights import WeightsFile, load_weights, weights_digest
 
 Tensors = dict[str, NDArray[Any]]
@@ -140,10 +142,11 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
             model = self._round(store, number, model, link)
         if last == federation.rounds:
             answers, _ = self._ask(store, VALIDATE, last, model, link.sites)
-            self._score(store, [answer.line for answer in answers])
+            told = [answer.line for answer in answers]
+            self._score(store, told)
             if job.campaign is not None:
                 self._test(store, link)
-            store.conclude()
+            store.conclude(told)
 
     def _round(self, store: CampaignStore, number: int, model: Tensors, link: LinkLine) -> Tensors:
         """One round, from asking to the aggregate on disk."""
@@ -194,6 +197,9 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         _, tests = self._ask(store, TEST, best.round, load_weights(store.checkpoint(best.round)), link.sites)
         evaluation = pool(best.digest, {site: tests.get(site) for site in {*link.sites, *link.required}})
         put_text(store.folder / EVALUATION, evaluation.model_dump_json(indent=2) + "\n")
+        asked = self._asked
+        if asked is not None and asked.expected is not None and asked.expected.root is not None:
+            keep_statements(store.folder, asked.signed, asked.expected.root)
 
     def _ask(
         self, store: CampaignStore, task: str, number: int, model: Tensors, sites: Sequence[str]
@@ -207,7 +213,12 @@ class FederatedAveraging(ModelController):  # type: ignore[misc] # nvflare has n
         gathering = Gathering(number, sites, federation, federation.min_sites if task == TRAIN else None)
         tests: dict[str, TestReport] = {}
         measured = frozenset(store.job.task.measured)
-        asked = self._asked = Asked(task, gathering, model, folder, tests, measured, self._pool)
+        expected = None
+        if task == TEST:
+            root = server_root(Path(self.engine.get_workspace().get_root_dir()))
+            expected = Expected(root, "test", store.job.task, weights_digest(model), "test")
+        private = store.job.job.training.privacy is not None
+        asked = self._asked = Asked(task, gathering, model, folder, tests, measured, self._pool, expected, private)
         self.broadcast_model(
             data=FLModel(params_type=ParamsType.FULL, params=model, current_round=number),
             task_name=task,

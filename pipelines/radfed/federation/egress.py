@@ -16,7 +16,9 @@ from nvflare.app_common.app_constant import AppConstants
 
 from radfed.errors import GateError, RadfedError
 from radfed.federation.closed_commands import close_job
+from radfed.federation.messages import SIGNED
 from radfed.federation.place import site_folder
+from radfed.federation.statements import told
 from radfed.federation.statistics_message import opened
 from radfed.job import SETTINGS_FILE, Job
 from radfed.site.egress import Message, append
@@ -79,7 +81,13 @@ def describe(answer: Shareable, task: str, job_id: str, campaign: str | None) ->
     """
     arrays: dict[str, NDArray[Any]] = {}
     numbers: dict[str, Scalar] = {}
+    report: dict[str, Scalar] = {}
     for name, value in _contents(answer):
+        if name == SIGNED and isinstance(value, str):
+            about, signed = told(value)
+            numbers |= {f"{SIGNED}.{inner}": _scalar(inner, part) for inner, part in _walk("", about)}
+            report = {inner: _scalar(inner, part) for inner, part in _walk("", signed)}
+            continue
         if name in arrays or name in numbers:
             raise GateError(f"nothing may leave: two values are called {name[:_LONGEST_TEXT]}")
         if isinstance(value, np.ndarray):
@@ -88,6 +96,8 @@ def describe(answer: Shareable, task: str, job_id: str, campaign: str | None) ->
             arrays[name] = value
         else:
             numbers[name] = _scalar(name, value)
+    if not report.items() <= numbers.items():
+        raise GateError("nothing may leave: what is signed is not what is sent")
     number = answer.get_header(AppConstants.CURRENT_ROUND)
     return Message(
         campaign=campaign,

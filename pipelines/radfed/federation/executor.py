@@ -17,14 +17,19 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from radfed.errors import RadfedError
 from radfed.federation.messages import REASON, TASKS, TEST, TRAIN, Report
 from radfed.federation.place import campaigns_folder, site_settings
+from radfed.federation.statements import signed_beside
 from radfed.federation.trainer import TrainerDiedError, TrainerProcess
 from radfed.job import SETTINGS_FILE, Job
 from radfed.metrics.pooling import TestReport
 from radfed.site.config import SiteSettings
 from radfed.training.process import Request
-from radfed.weights import load_weights, save_weights
+from radfed.weights import load_weights, save_weights, weights_digest
 
 _TRIES = 2
+ACCOUNTS = ".privacy"
+"""Folder of a campaign at a site: what differential privacy has cost. No site's name begins with a dot."""
+# Ends the name of the folder of a job that belongs to no campaign; no campaign's name has a dot.
+_ONCE = ".single"
 
 
 class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
@@ -70,11 +75,13 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
         self._folder = Path(workspace.get_run_dir(job_id)) / "trainer"
         self._folder.mkdir(exist_ok=True)
         self._job_file = Path(workspace.get_app_config_dir(job_id)) / SETTINGS_FILE
-        job = Job.read_json(self._job_file)
-        self._batch_size = job.job.training.batch_size
-        root = Path(workspace.get_root_dir())
+        job = self._job = Job.read_json(self._job_file)
+        root = self._kit = Path(workspace.get_root_dir())
         self._name = str(fl_ctx.get_identity_name())
         self._states = campaigns_folder(root) / job.campaign / self._name if job.campaign else self._folder
+        # Outlives the campaign, and a job that is run again: else its budget would begin anew.
+        campaign = job.campaign or f"{job.job.name}{_ONCE}"
+        self._account = campaigns_folder(root) / campaign / ACCOUNTS / self._name
         self._site: SiteSettings | None = None
         try:
             self._site = site_settings(self._name, root)
@@ -87,7 +94,7 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
     def _start(self) -> TrainerProcess:
         assert self._site is not None  # settled by the callers
         # A process without a case in a step would have nothing to do.
-        processes = min(self._site.training_processes, self._batch_size)
+        processes = min(self._site.training_processes, self._job.job.training.batch_size)
         self._trainer = TrainerProcess(self._folder / "trainer.log", self._site.threads, processes)
         self._opened = False
         return self._trainer
@@ -98,7 +105,8 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
         weights, out = self._folder / "received.safetensors", self._folder / "trained.safetensors"
         save_weights(weights, received.params)
         number = received.current_round
-        request = Request(do=task, weights=weights, round=number, out=out, states=self._states)
+        places = {"out": out, "states": self._states, "account": self._account}
+        request = Request(do=task, weights=weights, round=number, **places)
         try:
             numbers, restarts = self._work(request, fl_ctx, lambda: bool(abort_signal.triggered))
             trained = load_weights(out) if task == TRAIN else None
@@ -110,7 +118,9 @@ class SiteExecutor(Executor):  # type: ignore[misc] # nvflare has no types
             # The campaign is at its end: what was kept for further rounds has no use.
             shutil.rmtree(self._states, ignore_errors=True)
             metrics = TestReport.check(dict(numbers), "report").model_dump()
-            return FLModel(metrics=metrics, current_round=number)
+            digest = weights_digest(received.params)
+            signed = signed_beside(metrics, "test", self._name, self._job.task, digest, "test", self._kit)
+            return FLModel(metrics=metrics | signed, current_round=number)
         report = Report.check({**numbers, "restarts": restarts}, "report").model_dump()
         if trained is None:
             return FLModel(metrics=report, current_round=number)

@@ -25,7 +25,7 @@ from radfed.errors import InvalidInputError
 from radfed.federation.app_files import RefusedError, checked_job, files_of, leaving
 from radfed.federation.closed_commands import close_parent, is_job_id
 from radfed.federation.place import site_folder, site_settings
-from radfed.site.approval import Approvals, decide, job_digest, timestamp
+from radfed.site.approval import Approvals, PrivacyDemandError, decide, demand_privacy, job_digest, timestamp
 from radfed.site.approval_facts import JobFacts, gather, measure
 from radfed.site.config import SiteSettings
 
@@ -121,6 +121,10 @@ def judge(name: str, kit: Path, job_id: str, meta: Mapping[str, object], archive
     files = files_of(archive)
     job = checked_job(files)
     folder, site = _site(name, kit)
+    try:
+        demand_privacy(site.approval, job)
+    except PrivacyDemandError as refusal:
+        raise RefusedError(f"radfed:{refusal.reason}:{refusal}") from refusal
     approvals, digest = Approvals(folder), job_digest(files)
     facts = gather(
         job,

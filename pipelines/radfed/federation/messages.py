@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from radfed.ledger import PrivacySpent
 from radfed.metrics.pooling import MOST_CASES, MOST_PAIRS
 from radfed.settings import Settings
 
@@ -13,6 +14,10 @@ LEDGER_TOPIC = "radfed.ledger"
 """FLARE app command by which the server's ledger is read while the job runs."""
 REASON = "radfed_reason"
 """Header of an error reply: why, as a code."""
+ASK = "ask"
+"""The one task of a job that asks about a release."""
+SIGNED = "signed"
+"""Beside the numbers of an answer: the same, signed by the site; JSON text of ``radfed.signatures.Signed``."""
 
 
 class Report(Settings):
@@ -27,3 +32,4 @@ class Report(Settings):
     metric_cases: int = Field(default=0, ge=0, le=MOST_PAIRS, description="Cases; pairs of a concordance")
     restarts: int = Field(default=0, ge=0, le=1000)
     optimiser: Literal["kept", "fresh"] | None = None
+    privacy: PrivacySpent | None = None

@@ -9,15 +9,20 @@ from nvflare.recipe.spec import Recipe
 
 from radfed.federation.controller import FederatedAveraging
 from radfed.federation.executor import SiteExecutor
-from radfed.federation.messages import TASKS
+from radfed.federation.messages import ASK, TASKS
+from radfed.federation.question_controller import QuestionController
+from radfed.federation.question_executor import QuestionExecutor
 from radfed.federation.statistics import FingerprintExecutor
 from radfed.federation.statistics_controller import FingerprintController
-from radfed.job import SETTINGS_FILE, Job
+from radfed.job import QUESTIONS, SETTINGS_FILE, Job
 
 ALLOWED_CLASSES = tuple(
     f"{found.__module__}.{found.__name__}"
-    for found in (FederatedAveraging, SiteExecutor, FingerprintController, FingerprintExecutor)
-)
+    for found in (
+        FederatedAveraging, SiteExecutor, FingerprintController, FingerprintExecutor, QuestionController,
+        QuestionExecutor,
+    )
+)  # fmt: skip
 """All that a site's ``class_allow_list`` needs to hold."""
 
 # Seconds between a client's questions for work; FLARE's default of 2 costs that much in every round.
@@ -39,6 +44,9 @@ class CodelessRecipe(Recipe):  # type: ignore[misc] # nvflare has no types
         if job.purpose == "fingerprint":
             flare.to_server(FingerprintController())
             flare.to_clients(FingerprintExecutor(), tasks=[StatisticsConstants.FED_STATS_TASK])
+        elif job.purpose in QUESTIONS:
+            flare.to_server(QuestionController())
+            flare.to_clients(QuestionExecutor(), tasks=[ASK])
         else:
             flare.to_server(FederatedAveraging(persistor_id=""))
             flare.to_clients(SiteExecutor(), tasks=list(TASKS))

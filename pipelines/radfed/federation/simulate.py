@@ -21,6 +21,7 @@ from radfed.federation.recipe import ALLOWED_CLASSES, CodelessRecipe
 from radfed.federation.store import BEST, FINAL, LEDGER
 from radfed.job import Job
 from radfed.ledger import FinalLine, Line, read_ledger
+from radfed.privacy.spent import PRIVACY_FILE
 from radfed.site.config import SiteSettings
 from radfed.site.statistics_settings import StatisticsSettings
 
@@ -28,7 +29,7 @@ _LOOK = 0.25
 # FLARE's simulator sleeps through fixed grace times of about 9 s at its end; the ledger's last line comes after all
 # results are on disk, so nothing is lost by not waiting.
 _GRACE = 0.25
-_RESULTS = (LEDGER, BEST, FINAL)
+_RESULTS = (LEDGER, BEST, FINAL, PRIVACY_FILE)
 
 
 def simulate(job: Job, datasets: Mapping[str, Path], run: Path, on_line: Callable[[Line], None]) -> FinalLine:
@@ -66,13 +67,20 @@ def simulate(job: Job, datasets: Mapping[str, Path], run: Path, on_line: Callabl
     return final
 
 
-def write_sites(folder: Path, datasets: Mapping[str, Path], statistics: StatisticsSettings | None = None) -> None:
+def write_sites(
+    folder: Path,
+    datasets: Mapping[str, Path],
+    statistics: StatisticsSettings | None = None,
+    releases: Path | None = None,
+) -> None:
     """Write ``<site>/site.yaml`` for every site of a simulation."""
     careful = statistics or StatisticsSettings()
     threads = share_of_cores(len(datasets))
     for site, dataset in datasets.items():
         (folder / site).mkdir(parents=True)
         settings = SiteSettings(name=site, dataset=dataset.resolve(), threads=threads, statistics=careful)
+        if releases is not None:
+            settings = settings.model_copy(update={"releases": releases.resolve()})
         (folder / site / "site.yaml").write_text(settings.to_yaml(), encoding="utf-8")
 
 

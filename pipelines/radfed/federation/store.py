@@ -12,10 +12,12 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from radfed.errors import FederationError, GateError
-from radfed.files import put_text
+from radfed.files import put_text, sync
 from radfed.job import Job
-from radfed.ledger import FinalLine, Ledger, LinkLine, RoundLine, conclude, final_of, required_of, rounds_of
+from radfed.ledger import FinalLine, Ledger, LinkLine, RoundLine, SiteLine, conclude, final_of, required_of, rounds_of
 from radfed.metrics.pooling import FederatedEvaluation
+from radfed.metrics.signed import SITES
+from radfed.privacy.spent import PRIVACY_FILE, PrivacyRecord
 from radfed.weights import load_weights, save_weights, weights_digest
 
 Tensors = dict[str, NDArray[Any]]
@@ -23,7 +25,7 @@ Tensors = dict[str, NDArray[Any]]
 JOB, TASK, LEDGER, EVALUATION = "job.json", "task.yaml", "ledger.jsonl", "evaluation.json"
 BEST, FINAL = "best.safetensors", "final.safetensors"
 RELEASE, RELEASE_RESULT, UPDATES = "release", "release.json", "updates"
-RESULTS = (JOB, TASK, EVALUATION, BEST, FINAL, RELEASE, RELEASE_RESULT, LEDGER)
+RESULTS = (JOB, TASK, EVALUATION, SITES, PRIVACY_FILE, BEST, FINAL, RELEASE, RELEASE_RESULT, LEDGER)
 """What the engineer gets of a campaign. The ledger comes last: what it names is there."""
 
 _LOCK = ".lock"
@@ -137,18 +139,26 @@ class CampaignStore:
         """Keep a round: its aggregate, then its line."""
         path = self.checkpoint(line.round)
         save_weights(path, model)
-        _to_disk(path)
+        sync(path)
         self.ledger.append(line)
         self._prune()
 
-    def conclude(self) -> FinalLine:
-        """Write how the campaign ended, and which models it leaves: the best and the last."""
+    def conclude(self, told: Sequence[SiteLine] = ()) -> FinalLine:
+        """Write how the campaign ended, which models it leaves (the best and the last), and the privacy spent.
+
+        Args:
+            told: what the sites answered last, that no line of the ledger holds.
+        """
         rounds = rounds_of(self.ledger.lines)
         final = conclude(self.ledger.lines, required_of(self.ledger.lines), self.job.job.federation.rounds)
         for number, name in ((final.best_round, BEST), (rounds[-1].round if rounds else None, FINAL)):
             if number is not None and self.checkpoint(number).is_file():
                 _copy(self.checkpoint(number), self.folder / name)
         self._forget_other_evaluation(final)
+        answers = [line for line in self.ledger.lines if isinstance(line, SiteLine)]
+        spent = PrivacyRecord.of(self.job, [*answers, *told])
+        if spent is not None:
+            put_text(self.folder / PRIVACY_FILE, spent.model_dump_json(indent=2) + "\n", durable=True)
         self.ledger.append(final)
         return final
 
@@ -157,6 +167,7 @@ class CampaignStore:
         path = self.folder / EVALUATION
         if path.is_file() and FederatedEvaluation.read(path).model != final.digest:
             path.unlink()
+            shutil.rmtree(self.folder / SITES, ignore_errors=True)
 
     def copy_results(self, into: Path) -> None:
         """Copy what the engineer gets, into the folder that FLARE keeps of a job."""
@@ -201,11 +212,3 @@ def _acquire(descriptor: int, name: str, patience: float) -> None:
             time.sleep(_LOOK)
         else:
             return
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

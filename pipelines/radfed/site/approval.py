@@ -15,8 +15,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from radfed.errors import InvalidInputError
+from radfed.errors import GateError, InvalidInputError
 from radfed.files import put_text
+from radfed.job import Job
 from radfed.settings import Settings
 from radfed.site.approval_facts import JobFacts
 from radfed.site.approval_settings import ApprovalSettings, StandingApproval
@@ -47,6 +48,12 @@ class Withdrawal(Settings):
     by: str
     time: str
     note: str = ""
+
+
+class PrivacyDemandError(GateError):
+    """The site demands more privacy than the job gives. The text may leave the site."""
+
+    reason = "privacy_demanded"
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,24 @@ def fulfils(rule: StandingApproval, facts: JobFacts, today: date) -> bool:
     if rule.max_rounds is not None and facts.rounds > rule.max_rounds:
         return False
     return rule.max_bytes is None or (facts.bytes_in_all is not None and facts.bytes_in_all <= rule.max_bytes)
+
+
+def demand_privacy(settings: ApprovalSettings, job: Job) -> None:
+    """Check a training against what the site demands; other jobs train nothing.
+
+    Raises:
+        PrivacyDemandError: it has no differential privacy, no budget, or too large a one.
+    """
+    demand, given = settings.require_privacy, job.job.training.privacy
+    if demand is None or job.purpose != "training":
+        return
+    wanted = f"this site demands training.privacy with epsilon up to {demand.epsilon:g} at delta up to {demand.delta:g}"
+    if given is None:
+        raise PrivacyDemandError(f"{wanted}; the job has no training.privacy")
+    if given.epsilon is None:
+        raise PrivacyDemandError(f"{wanted}; the job has no epsilon, so no budget")
+    if given.epsilon > demand.epsilon or given.delta > demand.delta:
+        raise PrivacyDemandError(f"{wanted}; the job has {given.epsilon:g} at {given.delta:g}")
 
 
 class Approvals:

@@ -14,7 +14,7 @@ import radfed
 from radfed.dataset.fingerprint_features import features_of, message_bytes
 from radfed.dataset.layout import Dataset
 from radfed.dataset.splits import SPLITS
-from radfed.job import Job
+from radfed.job import QUESTIONS, Job
 from radfed.settings import Settings
 
 PRIVACY_FILE = "local/privacy.json"
@@ -117,9 +117,16 @@ def gather(
     return facts if job.purpose == "training" else _without_training(facts)
 
 
+LARGEST_ANSWER = 1_000_000
+"""Bytes of an answer to a question about a release; a larger one does not leave."""
+
+
 def _without_training(facts: JobFacts) -> JobFacts:
-    """The facts of a job that makes a fingerprint: no network, one answer, whose size follows from the task."""
+    """The facts of a job that makes a fingerprint, or asks about a release: no update, one answer."""
     task = facts.settings.task
+    if facts.settings.purpose in QUESTIONS:
+        asked = {"algorithm": "sums over groups of patients", "rounds": 1, "local_steps": 0, "metrics": ()}
+        return facts.model_copy(update=asked).with_size(0, LARGEST_ANSWER)
     what = {"network": "none", "algorithm": "sums and histograms", "rounds": 1, "local_steps": 0}
     return facts.model_copy(update={**what, "metrics": features_of(task)}).with_size(0, message_bytes(task))
 

@@ -13,6 +13,7 @@ from radfed.errors import GateError, InvalidInputError
 from radfed.imaging.deid.settings import DeidSettings
 from radfed.imaging.dicom.options import ReadOptions
 from radfed.imaging.pacs.settings import PacsSettings
+from radfed.inference.listener.settings import ListenSettings
 from radfed.settings import Settings
 from radfed.site.approval_settings import ApprovalSettings
 from radfed.site.statistics_settings import StatisticsSettings
@@ -44,7 +45,11 @@ class SiteSettings(Settings):
     reading: ReadOptions = Field(default=ReadOptions(), description="What reading DICOM may do to voxels")
     deidentification: DeidSettings = Field(default=DeidSettings(), description="What is taken out of DICOM")
     pacs: PacsSettings = Field(default=PacsSettings(), description="How the PACS is reached")
+    listen: ListenSettings = Field(default=ListenSettings(), description="What radfed predict --listen takes")
     kit: Path | None = Field(default=None, description="Folder of the startup kit with which the site joins")
+    releases: Path | None = Field(
+        default=None, description="Folder of fetched releases, which jobs may ask about; they name one by its digest"
+    )
     approval: ApprovalSettings = Field(default=ApprovalSettings(), description="Which jobs may run without asking")
     statistics: StatisticsSettings = Field(
         default=StatisticsSettings(), description="How careful a fingerprint of the data is"
@@ -82,7 +87,7 @@ def read_site(path: Path) -> SiteSettings:
     folder = file.absolute().parent
     found = {name: _resolved(getattr(settings.pacs, name), folder) for name in _PACS_FILES}
     pacs = settings.pacs.model_copy(update=found)
-    own = {name: _resolved(getattr(settings, name), folder) for name in ("dataset", "kit")}
+    own = {name: _resolved(getattr(settings, name), folder) for name in ("dataset", "kit", "releases")}
     return settings.model_copy(update=own | {"pacs": pacs})
 
 

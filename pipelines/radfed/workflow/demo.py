@@ -17,8 +17,11 @@ from radfed.federation.simulate import simulate
 from radfed.imaging.deid.run import deidentify
 from radfed.job import Job, find_job
 from radfed.ledger import FinalLine, Line, read_ledger
+from radfed.release.attach import add_evaluation
 from radfed.release.cases import parity_cases
-from radfed.release.package import add_evaluation, build_release
+from radfed.release.package import build_release
+from radfed.release.sign import sign_release
+from radfed.release.signing import make_key, public_path
 from radfed.site.config import PSEUDONYMS_FILE, init_site, read_secret, read_site
 from radfed.validation.kinds import (
     AnyEvaluation,
@@ -28,12 +31,14 @@ from radfed.validation.kinds import (
     summarise_any,
     write_any_report,
 )
+from radfed.validation.pdf import why_no_pdf, write_pdf
 from radfed.validation.report import METRICS, REPORT
 from radfed.validation.run import report_input, score
 from radfed.workflow.cohorts import JOBS, PHANTOMS, SPLIT_SEEDS, deal_out, download, find_data, make_phantoms
 from radfed.workflow.timing import Clock
 
 COMPARISON = "comparison.json"
+KEY = "signer.pem"
 
 
 class Narrator(Protocol):
@@ -76,10 +81,11 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made, and where its time went (s)."""
+    """What the demo made, and where its time went (s). ``pdf`` is None where WeasyPrint cannot be loaded."""
 
     release: Path
     report: Path
+    pdf: Path | None
     final: FinalLine
     summary: AnySummary
     baselines: Mapping[str, AnySummary]
@@ -203,13 +209,23 @@ def _evaluate(
         narrator.say("writing the report")
         given = report_input(release, scored, pictures=True, baselines=baselines, timing=clock.seconds)
         write_any_report(given, settings.out / "report", pictures=True, cases=True)
+        why = why_no_pdf()
+        if why:
+            narrator.say(f"no report.pdf: {why}")
+        pdf = None if why else write_pdf(settings.out / "report" / REPORT)
         with tempfile.TemporaryDirectory() as travels:
             write_any_report(given, Path(travels), pictures=False)
             dump_travelling_comparison(given, Path(travels) / COMPARISON)
             add_evaluation(release, {name: Path(travels) / name for name in (REPORT, METRICS, COMPARISON)})
+    with clock.span("release"):
+        key = settings.out / KEY
+        make_key(key)
+        name = sign_release(release, key)
+        narrator.say(f"the release is signed with a key made for this demo, {public_path(key).name} ({name[:16]})")
     return DemoResult(
         release=release,
         report=settings.out / "report" / REPORT,
+        pdf=pdf,
         final=final,
         summary=summarise_any(scored.evaluation),
         baselines={name: summarise_any(evaluation) for name, evaluation in baselines.items()},
