@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from radfed.metrics.travels import STAYS, TRAVELS
 from tests.unit.release.evidence import Authority, reports_of, write_statements
 
 from radfed.inference.model import OnnxModel
 from radfed.metrics.signoff import SignOff
+from radfed.metrics.travels import STAYS, TRAVELS
 from radfed.release.derived import finish
 from radfed.release.seal import seal
 from radfed.signatures import Signed, new_key
