@@ -39,9 +39,9 @@ def _zipped(content: bytes) -> bytes:
         b"Quillfeather".hex().encode(),
         *(base64.b64encode(b"_" * before + b"Quillfeather" + b"_" * 7) for before in range(4)),
         b"head" + _zipped(b"a Quillfeather in a zip") + b"tail",
-        b"head" + gzip.compress(b"a Quillfeather in gzip") + b"tail",
+        b"head" + gzip.compress(b"a Quillfeather in gzip", mtime=0) + b"tail",
         b"head" + zlib.compress(b"a Quillfeather in zlib"),
-        _zipped(b"in" + gzip.compress(base64.b64encode(b"two Quillfeather deep"))),
+        _zipped(b"in" + gzip.compress(base64.b64encode(b"two Quillfeather deep"), mtime=0)),
     ],
 )
 def test_a_planted_string_is_found_however_it_is_written(data: bytes) -> None:
